@@ -1,0 +1,37 @@
+# make env    the environment in .venv, from the pinned requirements
+# make demo   the packaged experiments, and the report
+# make test   format check, lint and all tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= all
+
+.PHONY: env demo test check clean
+
+env: .venv/complete
+
+# The stamp comes last, so that an interrupted installation is taken up again.
+.venv/complete: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make env PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: env
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --report results/report.html --quiet
+	@echo "Report of everything: results/report.html"
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+test: check
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv results resources logs .snakemake

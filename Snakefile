@@ -1,0 +1,41 @@
+"""
+Meta Fusion: several modalities of the same samples, a cohort of fusion models, and every comparison on the same splits.
+
+needs   config/config.yaml, which names the experiments, and config/experiments/{name}.yaml
+makes   <results>/{experiment}/tables, <results>/{experiment}/figures and everything before them
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+pathvars:
+    results="results",
+    resources="resources",
+    logs="logs",
+
+
+include: "rules/common.smk"
+include: "rules/acquire.smk"
+include: "rules/preprocess.smk"
+include: "rules/assemble.smk"
+include: "rules/split.smk"
+include: "rules/latents.smk"
+include: "rules/train.smk"
+include: "rules/compare.smk"
+include: "rules/evaluate.smk"
+include: "rules/aggregate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        results_of_all,
+
+
+onsuccess:
+    print_summaries()

@@ -1,0 +1,1 @@
+"""The cohort: students for every combination of representations, trained together with mutual learning."""

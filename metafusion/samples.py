@@ -1,0 +1,199 @@
+"""The contract between sources and everything after them: samples, features by modality, and exclusions."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metafusion.config.models import Task
+from metafusion.errors import UserError, did_you_mean
+from metafusion.files import read_table, write_table
+
+PARTS = ("train", "validation", "test")
+FEWEST_SUBJECTS = 3
+"""Subjects that a class must have, so that each part can have one."""
+
+
+def no_exclusions() -> pd.DataFrame:
+    """Return an empty table of exclusions."""
+    return pd.DataFrame({name: pd.Series(dtype="str") for name in ("sample", "subject", "modality", "reason")})
+
+
+@dataclass
+class Assembled:
+    """Samples and features of one experiment.
+
+    Attributes
+    ----------
+    samples : DataFrame
+        Columns ``sample`` (text, unique), ``subject`` (text) and ``target`` (text classes or numbers; missing where
+        unknown). Optional: ``session``, ``site``, ``given_part`` (train, validation, test or missing: an official
+        split) and ``draw`` (integer: the only seed that uses the sample, for simulations).
+    features : dict of str to DataFrame
+        For each modality a column ``sample`` and then named float32 columns. A sample without the modality has no row;
+        NaN is a missing value inside the modality.
+    exclusions : DataFrame
+        Columns ``sample``, ``subject``, ``modality``, ``reason``: who is not in, and which modality is absent. An empty
+        ``modality`` says that the whole sample is out.
+    """
+
+    samples: pd.DataFrame
+    features: dict[str, pd.DataFrame]
+    exclusions: pd.DataFrame = field(default_factory=no_exclusions)
+
+
+def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "subject") -> Assembled:
+    """Check the contract and what the task needs; keep the modalities that are asked for.
+
+    Samples that have none of these modalities are moved to the exclusions.
+
+    Raises
+    ------
+    UserError
+        Duplicate samples, a modality with no sample, a target that is missing, constant, not finite or not of the
+        task's kind, a class with too few subjects, a subject in two given parts.
+    """
+    samples = assembled.samples.copy()
+    if samples.empty:
+        raise UserError("no sample is left; see exclusions.tsv for why each one is out")
+    _refuse_duplicates(samples["sample"], "samples")
+    features = {name: _check_features(assembled.features, name, samples["sample"]) for name in modalities}
+    seen = pd.concat([table["sample"] for table in features.values()]).unique()
+    blind = samples[~samples["sample"].isin(seen)]
+    exclusions = assembled.exclusions
+    if len(blind):
+        rows = blind[["sample", "subject"]].assign(modality="", reason="in none of the modalities used")
+        exclusions = pd.concat([exclusions, rows], ignore_index=True)
+        samples = samples[samples["sample"].isin(seen)]
+    samples["target"] = _check_target(samples, task, unit)
+    if "given_part" in samples:
+        _check_given_parts(samples, unit)
+    samples = samples.sort_values("sample", kind="stable") if "draw" not in samples else samples
+    return Assembled(samples.reset_index(drop=True), features, exclusions)
+
+
+def _refuse_duplicates(ids: pd.Series, what: str) -> None:
+    twice = ids[ids.duplicated()].unique()
+    if len(twice):
+        shown = ", ".join(map(str, twice[:5]))
+        raise UserError(f"{what}: {len(twice)} sample ids stand more than once ({shown}); give each sample its own id")
+
+
+def _check_features(features: dict[str, pd.DataFrame], name: str, samples: pd.Series) -> pd.DataFrame:
+    if name not in features:
+        raise UserError(f"modality {name!r} was not assembled; {did_you_mean(name, features)}")
+    table = features[name]
+    _refuse_duplicates(table["sample"], f"modality {name!r}")
+    table = table[table["sample"].isin(samples)].reset_index(drop=True)
+    if table.empty:
+        raise UserError(f"modality {name!r} has no sample in common with the samples; check its ids, or remove it")
+    if table.shape[1] < 2:
+        raise UserError(f"modality {name!r} has no feature")
+    values = table.drop(columns="sample")
+    infinite = np.isinf(values.to_numpy(np.float32)).any(axis=0)
+    if infinite.any():
+        raise UserError(
+            f"modality {name!r}: infinite values in {', '.join(values.columns[infinite][:5])}; mark them missing (NaN)"
+        )
+    return table.astype(dict.fromkeys(values.columns, np.float32))
+
+
+def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
+    target = samples["target"]
+    if target.isna().any():
+        without = samples.loc[target.isna(), "sample"]
+        raise UserError(
+            f"target: missing for {len(without)} samples ({', '.join(without[:5])}); exclude them or fill in the target"
+        )
+    if task == "regression":
+        numbers = pd.to_numeric(target, errors="coerce")
+        bad = ~np.isfinite(numbers.to_numpy(float))
+        if bad.any():
+            row = samples[bad].iloc[0]
+            raise UserError(
+                f"target of sample {row['sample']!r} is {row['target']!r}: regression needs finite numbers; "
+                "clean the column, or set 'task: classification'"
+            )
+        if numbers.nunique() < 2:
+            raise UserError(f"target: constant ({numbers.iloc[0]:g} for every sample); nothing can be learnt from it")
+        return numbers.astype(float)
+    if pd.api.types.is_numeric_dtype(target) and not np.isfinite(target.to_numpy(float)).all():
+        raise UserError("target: infinite values among the classes; clean the column")
+    labels = _as_labels(target)
+    if labels.nunique() < 2:
+        raise UserError(f"target: constant (every sample is {labels.iloc[0]!r}); classification needs two classes")
+    counts = samples["subject"].groupby(labels).nunique() if unit == "subject" else labels.value_counts()
+    rare = counts[counts < FEWEST_SUBJECTS]
+    if len(rare):
+        shown = ", ".join(f"{name!r}: {count}" for name, count in rare.items())
+        hint = "; is the target a number? then set 'task: regression'" if len(counts) > 20 else ""
+        raise UserError(
+            f"target: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
+        )
+    return labels
+
+
+def _as_labels(target: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(target) and (target == target.round()).all():
+        target = target.astype("int64")
+    return target.astype("str")
+
+
+def _check_given_parts(samples: pd.DataFrame, unit: str) -> None:
+    given = samples["given_part"].dropna()
+    for word in given.unique():
+        if word not in PARTS:
+            raise UserError(f"given_part: {word!r} is no part; allowed: {', '.join(PARTS)}, or empty")
+    if unit == "subject":
+        refuse_overlap(samples.loc[given.index, "subject"], given, "the given split")
+
+
+def refuse_overlap(subjects: pd.Series, parts: pd.Series, where: str) -> None:
+    """Raise UserError if a subject stands in more than one part."""
+    crossing = parts.groupby(subjects).nunique()
+    crossing = crossing[crossing > 1].index
+    if len(crossing):
+        first = crossing[0]
+        both = ", ".join(sorted(parts[subjects == first].unique()))
+        raise UserError(
+            f"{where}: {len(crossing)} subjects stand in more than one part (subject {first!r} in {both}); move each "
+            "subject to one part, or set 'split: {unit: sample}' if one subject is meant to be on both sides"
+        )
+
+
+def write(assembled: Assembled, samples: str | Path, features: str | Path, exclusions: str | Path) -> None:
+    """Write the three artefacts: a parquet of samples, a folder with one parquet a modality, a TSV of exclusions."""
+    folder = Path(features)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in assembled.features.items():
+        write_table(table, folder / f"{name}.parquet")
+    write_table(assembled.exclusions[["sample", "subject", "modality", "reason"]], exclusions)
+    write_table(assembled.samples, samples)
+
+
+def feature_matrix(features: str | Path, modality: str, samples: pd.Series) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read the features of some samples.
+
+    Parameters
+    ----------
+    features : path
+        Folder with one parquet a modality.
+    modality : str
+        Which one.
+    samples : Series of str, length n
+        The samples wanted, in this order.
+
+    Returns
+    -------
+    values : ndarray of float32, shape (n, columns)
+        Rows of samples without the modality are NaN.
+    present : ndarray of bool, shape (n,)
+        Which samples have the modality.
+    names : list of str
+        Names of the columns.
+    """
+    # The ids go down to the row groups, so that a block of a simulation reads its own draws only.
+    table = read_table(Path(features) / f"{modality}.parquet", rows=("sample", samples)).set_index("sample")
+    present = samples.isin(table.index).to_numpy()
+    return table.reindex(samples).to_numpy(np.float32), present, list(table.columns)

@@ -1,0 +1,107 @@
+"""Two simulated modalities with private and shared latent variables (Liang, Qu, Shahbaba 2025, simulation study)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+
+from metafusion.config.sources import Simulation
+from metafusion.files import read_arrays, write_arrays
+from metafusion.samples import Assembled
+
+
+@dataclass
+class Draw:
+    """One simulated data set.
+
+    Attributes
+    ----------
+    observed : tuple of ndarray of float32, shapes (samples, width of the modality)
+    response : ndarray of float64, shape (samples,)
+    latents : tuple of ndarray
+        Private latents of the first and the second modality, and the shared ones, shapes (samples, number).
+    """
+
+    observed: tuple[np.ndarray, np.ndarray]
+    response: np.ndarray
+    latents: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw(settings: Simulation, seed: int) -> Draw:
+    """Draw a data set.
+
+    Latents X1, X2, S are N(0, 1). A modality observes ``noise * N(0, 1) + (1 - noise) * Z([Xm, S] T)``, with loadings T
+    of N(0, 1) and Z the column-wise standardisation over all samples (part of the generator, so not a leak). The
+    response is ``sum_k a_k g_k(latents_k)' b_k + a_I sum_ij B_ij X1_i X2_j``, coefficients uniform on (-3, 3), where a
+    random share of the products matters. There is no noise in the response.
+
+    Parameters
+    ----------
+    settings : Simulation
+    seed : int
+        Of the one stream from which everything is drawn, coefficients first.
+
+    References
+    ----------
+    Liang, Qu, Shahbaba 2025, arXiv 2507.20089. Two slips of the authors' code are not repeated here: interaction
+    coefficients are real numbers (theirs are cut to integers), and no random number is used twice (theirs reseed in
+    between).
+    """
+    random = np.random.default_rng(seed)
+    private, shared = settings.private_latents, settings.shared_latents
+    sizes = (*private, shared)
+    coefficients = [random.uniform(-3, 3, size) for size in sizes]
+    interactions = np.zeros(private)
+    products = private[0] * private[1]
+    mattering = random.permutation(products)[: round(settings.interaction_fraction * products)]
+    interactions.flat[mattering] = random.uniform(-3, 3, len(mattering))
+    loadings = [
+        random.standard_normal((size + shared, width)) for size, width in zip(private, settings.widths, strict=True)
+    ]
+    latents = tuple(random.standard_normal((settings.samples, size)) for size in sizes)
+    observed = tuple(
+        (
+            noise * random.standard_normal((settings.samples, width))
+            + (1 - noise) * StandardScaler().fit_transform(np.hstack([latents[m], latents[2]]) @ loadings[m])
+        ).astype(np.float32)
+        for m, (noise, width) in enumerate(zip(settings.noise, settings.widths, strict=True))
+    )
+    transformed = [_transform(values, how) for values, how in zip(latents, settings.transforms, strict=True)]
+    response = sum(a * x @ b for a, x, b in zip(settings.strengths, transformed, coefficients, strict=True))
+    response = response + settings.interaction_strength * np.einsum("ni,ij,nj->n", latents[0], interactions, latents[1])
+    return Draw(observed, response, latents)
+
+
+def _transform(values: np.ndarray, how: str) -> np.ndarray:
+    return values if how == "linear" else np.square(values) - values
+
+
+def acquire(source: Simulation, folder: Path, wheels: dict[str, Path], draws: list[int]) -> None:
+    """Draw the data set of every seed: ``draw_{seed}.safetensors`` with ``first``, ``second`` and ``response``."""
+    del wheels
+    for seed in draws:
+        drawn = draw(source, seed)
+        arrays = dict(zip(source.modality_names, drawn.observed, strict=True)) | {"response": drawn.response}
+        write_arrays(arrays, Path(folder) / f"draw_{seed}.safetensors")
+
+
+def assemble(source: Simulation, acquired: Path, preprocessed: dict[str, list[Path]]) -> Assembled:
+    """Join the draws: each sample belongs to one seed (column ``draw``), and is a subject of its own."""
+    del preprocessed
+    samples, features = [], {name: [] for name in source.modality_names}
+    for file in sorted(Path(acquired).glob("draw_*.safetensors"), key=_seed_of):
+        arrays, seed = read_arrays(file), _seed_of(file)
+        names = [f"draw{seed:05d}_{number:05d}" for number in range(len(arrays["response"]))]
+        samples.append(pd.DataFrame({"sample": names, "subject": names, "target": arrays["response"], "draw": seed}))
+        for modality, tables in features.items():
+            columns = [f"x{number:04d}" for number in range(arrays[modality].shape[1])]
+            tables.append(pd.DataFrame(arrays[modality], columns=columns))
+    joined = pd.concat(samples, ignore_index=True)
+    tables = {name: pd.concat(parts, ignore_index=True) for name, parts in features.items()}
+    return Assembled(joined, {name: pd.concat([joined["sample"], table], axis=1) for name, table in tables.items()})
+
+
+def _seed_of(file: Path) -> int:
+    return int(file.stem.removeprefix("draw_"))

@@ -1,0 +1,26 @@
+"""Targets as numbers, and the promise that the test part's are not looked at before `evaluate`."""
+
+import numpy as np
+import pandas as pd
+
+from metafusion.config.models import Task
+
+
+def classes_of(samples: pd.DataFrame, task: Task) -> list[str]:
+    """Return the classes in order; empty for regression."""
+    return sorted(samples["target"].unique()) if task == "classification" else []
+
+
+def numbers_of(samples: pd.DataFrame, classes: list[str]) -> np.ndarray:
+    """Return class numbers (int64), or the target itself (float64) where there are no classes; shape (samples,)."""
+    if not classes:
+        return samples["target"].to_numpy(np.float64)
+    codes = pd.Categorical(samples["target"], categories=classes).codes.astype(np.int64)
+    if (codes < 0).any():
+        raise ValueError("a target is none of the classes")
+    return codes
+
+
+def without_test(targets: np.ndarray, parts: pd.Series) -> np.ndarray:
+    """Return the targets with those of the test part replaced by 0."""
+    return np.where((parts == "test").to_numpy(), 0, targets).astype(targets.dtype)

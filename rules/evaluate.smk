@@ -1,0 +1,39 @@
+"""
+Choose the ensembles on the validation part and score every method. The only rule that reads the test part's targets.
+
+needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, cohort/{block}/, comparators/*/{block}.parquet
+makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parquet, scores/{block}.parquet
+"""
+
+
+def comparators_of(wildcards):
+    families = experiment_of(wildcards).comparators
+    return [
+        f"<results>/{wildcards.experiment}/comparators/{family}/{wildcards.block}.parquet"
+        for family in families
+    ]
+
+
+rule evaluate_block:
+    input:
+        samples="<results>/{experiment}/samples.parquet",
+        splits="<results>/{experiment}/splits/{block}.parquet",
+        predictions="<results>/{experiment}/cohort/{block}/predictions.safetensors",
+        selection="<results>/{experiment}/cohort/{block}/selection.tsv",
+        comparators=comparators_of,
+    output:
+        ensembles="<results>/{experiment}/ensembles/{block}.tsv",
+        predictions="<results>/{experiment}/predictions/{block}.parquet",
+        scores="<results>/{experiment}/scores/{block}.parquet",
+    log:
+        "<logs>/{experiment}/evaluate_block/{block}.log",
+    conda:
+        "../environment.yaml"
+    params:
+        code=code_of("evaluate_block"),
+        ensemble=setting("ensemble"),
+        task=setting("task"),
+        metrics=setting("metrics"),
+        seeds=seeds_of_block,
+    script:
+        "../scripts/evaluate_block.py"

@@ -1,0 +1,23 @@
+"""
+Bring each chunk (a session, some subjects, or a table) of a modality into shape, using nothing of other chunks.
+
+needs   <resources>/sources/{experiment}/ or the user's files
+makes   <results>/{experiment}/preprocessed/{modality}/{chunk}/
+"""
+
+
+rule preprocess_chunk:
+    input:
+        acquired=acquired_folder,
+        files=user_files,
+    output:
+        folder=directory("<results>/{experiment}/preprocessed/{modality}/{chunk}"),
+    log:
+        "<logs>/{experiment}/preprocess_chunk/{modality}_{chunk}.log",
+    conda:
+        "../environment.yaml"
+    params:
+        code=code_of("preprocess_chunk", source=True),
+        source=setting("source"),
+    script:
+        "../scripts/preprocess_chunk.py"

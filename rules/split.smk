@@ -1,0 +1,25 @@
+"""
+Split the samples of an experiment into train, validation and test.
+
+needs   <results>/{experiment}/samples.parquet
+makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it
+"""
+
+
+rule split_samples:
+    input:
+        samples="<results>/{experiment}/samples.parquet",
+    output:
+        splits="<results>/{experiment}/splits/{block}.parquet",
+        manifest="<results>/{experiment}/splits/{block}.tsv",
+    log:
+        "<logs>/{experiment}/split_samples/{block}.log",
+    conda:
+        "../environment.yaml"
+    params:
+        code=code_of("split_samples"),
+        split=setting("split"),
+        task=setting("task"),
+        seeds=seeds_of_block,
+    script:
+        "../scripts/split_samples.py"

@@ -1,0 +1,33 @@
+"""
+Train the cohort: all students, all penalties, all seeds of a block.
+
+needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, latents/{block}/
+makes   <results>/{experiment}/cohort/{block}/ with students, history, weights, predictions and selection
+"""
+
+
+rule train_cohort:
+    input:
+        samples="<results>/{experiment}/samples.parquet",
+        splits="<results>/{experiment}/splits/{block}.parquet",
+        latents="<results>/{experiment}/latents/{block}",
+    output:
+        students="<results>/{experiment}/cohort/{block}/students.tsv",
+        history="<results>/{experiment}/cohort/{block}/history.parquet",
+        weights="<results>/{experiment}/cohort/{block}/weights.safetensors",
+        predictions="<results>/{experiment}/cohort/{block}/predictions.safetensors",
+        selection="<results>/{experiment}/cohort/{block}/selection.tsv",
+    log:
+        "<logs>/{experiment}/train_cohort/{block}.log",
+    conda:
+        "../environment.yaml"
+    threads: study.threads
+    params:
+        code=code_of("train_cohort"),
+        cohort=setting("cohort"),
+        task=setting("task"),
+        sizes=sizes_of,
+        seeds=seeds_of_block,
+        threads=study.threads,
+    script:
+        "../scripts/train_cohort.py"

@@ -1,0 +1,20 @@
+"""Rule assemble_samples: samples, features and exclusions, checked."""
+
+from pathlib import Path
+
+from metafusion import samples
+from metafusion.sources import science_of
+from metafusion.sources.parse import source_from
+from metafusion.workflow.chunks import by_modality
+from metafusion.workflow.job import job
+
+with job(snakemake) as (input, output, params, log):
+    source = source_from(params.source)
+    acquired = Path(input.acquired) if input.acquired else None
+    assembled = science_of(source.kind).assemble(source, acquired, by_modality(input.preprocessed))
+    checked = samples.check(assembled, params.task, params.modalities, params.unit)
+    samples.write(checked, output.samples, output.features, output.exclusions)
+    log.info("%d samples, %d subjects", len(checked.samples), checked.samples["subject"].nunique())
+    for name, table in checked.features.items():
+        log.info("modality %s: %d samples, %d features", name, len(table), table.shape[1] - 1)
+    log.info("%d rows of exclusions", len(checked.exclusions))

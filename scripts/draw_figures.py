@@ -1,0 +1,24 @@
+"""Rule draw_figures: figures of the results, and of the data where the source draws them."""
+
+from pathlib import Path
+
+from metafusion import figures
+from metafusion.files import read_many, read_table
+from metafusion.sources import science_of
+from metafusion.sources.parse import source_from
+from metafusion.workflow.chunks import by_modality
+from metafusion.workflow.job import job
+
+with job(snakemake) as (input, output, params, log):
+    source = source_from(params.source)
+    samples = read_table(input.samples)
+    words = figures.Words(params.title, params.metrics[0], source.simulated)
+    figures.save(figures.methods(read_table(input.summary), words), output.methods)
+    figures.save(figures.cohort(read_table(input.students), params.modalities, words), output.cohort)
+    figures.save(figures.learning_curves(read_many(input.history), read_many(input.selection), words), output.curves)
+    figures.save(figures.answers(read_many(input.predictions), samples, params.task, words), output.answers)
+    folder = Path(output.data)
+    folder.mkdir(parents=True)
+    if input.preprocessed:
+        science_of(source.kind).look(source, samples, by_modality(input.preprocessed), folder)
+    log.info("figures of %s drawn", params.title)

@@ -1,0 +1,23 @@
+"""Rule train_cohort: all students, penalties and seeds of a block."""
+
+from pathlib import Path
+
+from metafusion import latents
+from metafusion.cohort import block, loop
+from metafusion.cohort.students import all_students
+from metafusion.config.models import Cohort
+from metafusion.files import read_table
+from metafusion.workflow.job import job
+
+with job(snakemake) as (input, output, params, log):
+    samples, splits = read_table(input.samples), read_table(input.splits)
+    views = latents.read(input.latents, list(params.sizes))
+    students, settings = all_students(params.sizes), Cohort(**params.cohort)
+    trained = {}
+    for seed in params.seeds:
+        data = block.data_of_seed(samples, splits, views, seed, params.task)
+        trained[seed] = loop.train(data, students, settings, params.task, seed)
+        log.info(
+            "seed %d: %d students, penalty %g chosen", seed, len(students), settings.penalties[trained[seed].chosen]
+        )
+    block.write(Path(output.students).parent, students, settings.penalties, trained)
