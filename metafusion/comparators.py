@@ -6,7 +6,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 from metafusion import ensembles
-from metafusion.cohort import loop
+from metafusion.cohort import packed
+from metafusion.cohort.loop import Data
 from metafusion.cohort.students import only
 from metafusion.config.models import Cohort, Task
 
@@ -14,7 +15,7 @@ STRENGTHS = np.logspace(-4, 2, 13)
 """Grid of the inverse strength of the linear comparators' penalty; the validation part chooses."""
 
 
-def networks(data: loop.Data, modalities: list[str], settings: Cohort, task: Task, seed: int) -> dict[str, np.ndarray]:
+def networks(data: Data, modalities: list[str], settings: Cohort, task: Task, seed: int) -> dict[str, np.ndarray]:
     """Train the students' network alone on raw features: each modality, and all of them (early fusion); fuse late.
 
     Budget, initial weights and mini-batches are those of an independent student, so that early fusion *is* the student
@@ -31,7 +32,7 @@ def networks(data: loop.Data, modalities: list[str], settings: Cohort, task: Tas
     if len(modalities) > 1:
         students.append(only(modalities, modalities))
     alone = settings.model_copy(update={"penalties": [0.0]})
-    trained = loop.train(data, students, alone, task, seed)
+    trained = packed.train({seed: data}, students, alone, task)[seed]
     outputs, seen = trained.predictions[0], trained.seen
     fallback = _prior(data, task)
     answers = {
@@ -54,7 +55,7 @@ def networks(data: loop.Data, modalities: list[str], settings: Cohort, task: Tas
     return answers
 
 
-def linear(data: loop.Data, modalities: list[str], task: Task) -> dict[str, np.ndarray]:
+def linear(data: Data, modalities: list[str], task: Task) -> dict[str, np.ndarray]:
     """Fit logistic or ridge regression on raw features: all of them, and each modality; and the prior.
 
     The strength of the penalty is chosen from :data:`STRENGTHS` by the validation loss, as the networks choose their
@@ -82,7 +83,7 @@ def linear(data: loop.Data, modalities: list[str], task: Task) -> dict[str, np.n
     return answers
 
 
-def _best_linear(features: np.ndarray, seen: np.ndarray, data: loop.Data, task: Task) -> np.ndarray:
+def _best_linear(features: np.ndarray, seen: np.ndarray, data: Data, task: Task) -> np.ndarray:
     features = features.astype(np.float64)
     targets = _flat_targets(data)
     training, validation = (rows[seen[rows]] for rows in (data.training.numpy(), data.validation.numpy()))
@@ -118,7 +119,7 @@ def _ridge(features: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> list[
     return list(model.predict(features).T[:, :, None])
 
 
-def _prior(data: loop.Data, task: Task) -> np.ndarray:
+def _prior(data: Data, task: Task) -> np.ndarray:
     """Return the training part's log class frequencies, or its mean, shape (1, outputs)."""
     rows = data.training.numpy()
     targets = _flat_targets(data)[rows]
@@ -128,12 +129,12 @@ def _prior(data: loop.Data, task: Task) -> np.ndarray:
     return DummyRegressor().fit(nothing, targets).predict(nothing[:1]).reshape(1, 1)
 
 
-def _flat_targets(data: loop.Data) -> np.ndarray:
+def _flat_targets(data: Data) -> np.ndarray:
     return data.targets.numpy().reshape(len(data.targets))
 
 
 def train(
-    family: str, data: loop.Data, modalities: list[str], settings: Cohort, task: Task, seed: int
+    family: str, data: Data, modalities: list[str], settings: Cohort, task: Task, seed: int
 ) -> dict[str, np.ndarray]:
     """Train one family of comparators: ``networks`` or ``linear``; see there."""
     if family == "networks":

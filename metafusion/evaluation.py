@@ -61,7 +61,9 @@ def evaluate(
         students = student_answers(cohort.predictions, cohort.seen, cohort.chosen)
         members.append(chosen.assign(seed=seed)[["seed", "method", "student", "weight"]])
         predictions.append(long_predictions(answers, parts, classes, seed))
-        scores.append(score(answers | students, targets, parts["part"], metrics, seed))
+        scores.append(score(answers, targets, parts["part"], metrics, seed))
+        # Students are many; their learning curves tell of the other parts.
+        scores.append(score(students, targets, parts["part"], metrics, seed, only=("test",)))
     return tuple(pd.concat(tables, ignore_index=True) for tables in (members, predictions, scores))
 
 
@@ -147,7 +149,12 @@ def family_of(method: str) -> str:
 
 
 def score(
-    answers: dict[str, np.ndarray], targets: np.ndarray, parts: pd.Series, metrics: list[str], seed: int
+    answers: dict[str, np.ndarray],
+    targets: np.ndarray,
+    parts: pd.Series,
+    metrics: list[str],
+    seed: int,
+    only: tuple[str, ...] = PARTS,
 ) -> pd.DataFrame:
     """Score every method on every part.
 
@@ -159,6 +166,8 @@ def score(
     parts : Series of str, length samples
     metrics : list of str
     seed : int
+    only : tuple of str
+        The parts wanted.
 
     Returns
     -------
@@ -168,7 +177,7 @@ def score(
     rows = []
     for method, outputs in answers.items():
         known = ~np.isnan(outputs).any(axis=1)
-        for part in PARTS:
+        for part in only:
             here = (parts == part).to_numpy() & known
             for metric in metrics:
                 value = measure(metric, outputs[here], targets[here]) if here.any() else float("nan")

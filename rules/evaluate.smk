@@ -6,14 +6,6 @@ makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parque
 """
 
 
-def comparators_of(wildcards):
-    families = experiment_of(wildcards).comparators
-    return [
-        f"<results>/{wildcards.experiment}/comparators/{family}/{wildcards.block}.parquet"
-        for family in families
-    ]
-
-
 rule evaluate_block:
     input:
         samples="<results>/{experiment}/samples.parquet",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from metafusion import latents
-from metafusion.cohort import block, loop
+from metafusion.cohort import block, packed
 from metafusion.cohort.students import all_students
 from metafusion.config.models import Cohort
 from metafusion.files import read_table
@@ -13,11 +13,8 @@ with job(snakemake) as (input, output, params, log):
     samples, splits = read_table(input.samples), read_table(input.splits)
     views = latents.read(input.latents, list(params.sizes))
     students, settings = all_students(params.sizes), Cohort(**params.cohort)
-    trained = {}
-    for seed in params.seeds:
-        data = block.data_of_seed(samples, splits, views, seed, params.task)
-        trained[seed] = loop.train(data, students, settings, params.task, seed)
-        log.info(
-            "seed %d: %d students, penalty %g chosen", seed, len(students), settings.penalties[trained[seed].chosen]
-        )
+    data = {seed: block.data_of_seed(samples, splits, views, seed, params.task) for seed in params.seeds}
+    trained = packed.train(data, students, settings, params.task)
     block.write(Path(output.students).parent, students, settings.penalties, trained)
+    for seed, one in trained.items():
+        log.info("seed %d: %d students, penalty %g chosen", seed, len(students), settings.penalties[one.chosen])

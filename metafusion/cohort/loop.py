@@ -130,7 +130,7 @@ def train(data: Data, students: list[Student], settings: Cohort, task: Task, see
     """
     inputs = [data.input_of(student) for student in students]
     seen = torch.stack([data.seen_by(student) for student in students])
-    _refuse_blind(seen, data, students, seed)
+    refuse_blind(seen, data, students, seed)
     teaching = torch.zeros(len(students), dtype=inputs[0].dtype)
     runs = []
     for penalty in settings.penalties:
@@ -154,7 +154,8 @@ def train(data: Data, students: list[Student], settings: Cohort, task: Task, see
     )
 
 
-def _refuse_blind(seen: Tensor, data: Data, students: list[Student], seed: int) -> None:
+def refuse_blind(seen: Tensor, data: Data, students: list[Student], seed: int) -> None:
+    """Raise UserError if a student sees no training or no validation sample; ``seen`` has shape (students, samples)."""
     for part, rows in (("training", data.training), ("validation", data.validation)):
         blind = ~seen[:, rows].any(dim=1)
         if blind.any():
@@ -163,6 +164,14 @@ def _refuse_blind(seen: Tensor, data: Data, students: list[Student], seed: int) 
                 f"seed {seed}: no {part} sample has a modality of student {name!r}; too few samples have it; "
                 "remove it, or enlarge the part"
             )
+
+
+def not_a_number(seed: int, penalty: float, student: Student, epoch: int) -> str:
+    """Return what to say when training has left the numbers."""
+    return (
+        f"seed {seed}, penalty {penalty:g}: the loss of student {student.name!r} is not a number at epoch {epoch}; "
+        "lower cohort.learning_rate, or set 'scaling: standard' for its modalities"
+    )
 
 
 @dataclass
@@ -216,11 +225,8 @@ def _train_at(
             sums += len(rows) * torch.stack(tasks).detach().numpy()
         validation = _validation_losses(heads, inputs, seen, data, task)
         if not np.isfinite(validation).all():
-            broken = students[int(np.argmin(np.isfinite(validation)))].name
-            raise UserError(
-                f"seed {seed}, penalty {penalty:g}: the loss of student {broken!r} is not a number at epoch {epoch}; "
-                "lower cohort.learning_rate, or set 'scaling: standard' for its modalities"
-            )
+            broken = students[int(np.argmin(np.isfinite(validation)))]
+            raise UserError(not_a_number(seed, penalty, broken, epoch))
         for i in np.flatnonzero(validation < losses):
             losses[i], best_epochs[i], best[i] = validation[i], epoch, copy.deepcopy(heads[i].state_dict())
         count = len(data.training)

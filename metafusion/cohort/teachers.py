@@ -46,6 +46,10 @@ def teaching_weights(losses: np.ndarray, most_clusters: int, random_state: int) 
     return top / top.sum()
 
 
+TIE = 1e-6
+"""Relative difference below which two losses count as equal: rounding must not choose."""
+
+
 def choose_penalty(losses: np.ndarray, teaching: np.ndarray) -> int:
     """Return the index of the penalty whose top cluster has the smallest mean validation loss; ties to the smaller one.
 
@@ -55,5 +59,10 @@ def choose_penalty(losses: np.ndarray, teaching: np.ndarray) -> int:
         Best validation task losses; penalties ascend.
     teaching : ndarray, shape (students,)
         Teaching weights; the top cluster are those above 0.
+
+    Notes
+    -----
+    Real ties occur: a lone teacher is pulled by nobody, and is the same at every penalty.
     """
-    return int(np.argmin(losses[:, teaching > 0].mean(axis=1)))
+    means = losses[:, teaching > 0].mean(axis=1)
+    return int(np.flatnonzero(means <= means.min() * (1 + TIE))[0])

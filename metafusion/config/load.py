@@ -92,7 +92,15 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
         if path.stem in experiments:
             raise UserError(f"experiments: the name {path.stem!r} stands twice; rename one of the files")
         experiments[path.stem] = load_experiment(path)
+        _refuse_missing_files(path, experiments[path.stem])
     return LoadedStudy(study, experiments)
+
+
+def _refuse_missing_files(path: Path, experiment: Experiment) -> None:
+    missing = [file for file in experiment.source.user_files if not file.is_file()]
+    if missing:
+        lines = "\n".join(f"{path}: source: {file}: no such file" for file in missing)
+        raise UserError(f"{lines}\npaths are relative to the folder where snakemake runs ({Path.cwd()}), or absolute")
 
 
 class LoadedStudy:

@@ -30,7 +30,8 @@ class Representations(Settings):
 
     sizes: list[Annotated[Literal["raw", "absent"] | int, BeforeValidator(_representation)]] = Field(
         min_length=1,
-        description="'raw' (all features), numbers (so many latent variables), 'absent' (a student without it).",
+        description="'raw' (all features), numbers (so many latent variables), 'absent' (a student without it); each "
+        "once, and not 'absent' alone.",
     )
     extractor: Literal["pca"] = Field(default="pca", description="What makes the latent variables of a given number.")
     scaling: Literal["standard", "none"] = Field(
@@ -108,17 +109,23 @@ class Experiment(Settings):
     title: str = Field(description="One line for tables, figures and the report.")
     description: str = Field(default="", description="What the experiment is, for the report.")
     task: Task = Field(description="What is predicted: classes or numbers.")
-    source: AnySource
+    source: AnySource = Field(description="Where the samples come from: one of the kinds of source.")
     representations: dict[Name, Representations] = Field(
-        description="For each modality a list such as [raw, 40, 20, absent], or a mapping with 'sizes'."
+        description="For each modality used, by the name that the source gives it, a list such as [raw, 40, 20, absent]"
+        ", or a mapping with 'sizes'."
     )
-    cohort: Cohort = Field(default=Cohort())
-    ensemble: Ensemble = Field(default=Ensemble())
+    cohort: Cohort = Field(default=Cohort(), description="How the students are built and trained.")
+    ensemble: Ensemble = Field(default=Ensemble(), description="How the greedy ensemble is chosen.")
     protocol: Literal["corrected"] = Field(
         default="corrected", description="The corrected protocol: nothing fitted outside train, equal budgets."
     )
-    split: Split = Field(default=Split())
-    seeds: list[int] = Field(default=[1, 2, 3, 4, 5], min_length=1, description="A list, or a number n for 1..n.")
+    split: Split = Field(default=Split(), description="Who trains, who validates, who tests.")
+    seeds: list[int] = Field(
+        default=[1, 2, 3, 4, 5],
+        min_length=1,
+        description="A list of different numbers, none negative, or a number n for 1..n. Each has its own split, "
+        "initial weights and batches, and with 'kind: simulation' its own data.",
+    )
     seeds_per_block: Size = Field(default=5, description="Seeds that one job takes.")
     comparators: list[Literal["networks", "linear"]] = Field(
         default=["networks", "linear"],
@@ -126,7 +133,9 @@ class Experiment(Settings):
         "or ridge regression on all features and on each modality, and the prior (majority class or mean).",
     )
     metrics: list[Literal[CLASSIFICATION_METRICS + REGRESSION_METRICS]] = Field(
-        default=[], description="Measures in the tables, the main one first; empty: all of the task's."
+        default=[],
+        description="Measures in the tables, the main one first; empty: all of the task's. Classification: accuracy, "
+        "balanced_accuracy, roc_auc, log_loss. Regression: mse, mae, r2.",
     )
 
     @field_validator("seeds", mode="before")
@@ -180,7 +189,9 @@ class Study(Settings):
     """``config/config.yaml``: which experiments, and how jobs run."""
 
     experiments: list[str] = Field(
-        min_length=1, description="Names of files in config/experiments/ (without .yaml), or paths of .yaml files."
+        min_length=1,
+        description="Names of files in config/experiments/ (without .yaml), or paths of .yaml files. An experiment is "
+        "called as its file is.",
     )
     threads: Size = Field(
         default=1,

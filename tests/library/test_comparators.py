@@ -1,0 +1,249 @@
+"""The comparators: closed forms, scikit-learn directly, and the promises about budget and leakage."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from metafusion import comparators
+from metafusion.cohort import loop
+from metafusion.cohort.students import all_students
+from metafusion.config.models import Cohort
+
+MODALITIES = ["blood", "scan"]
+SETTINGS = Cohort(hidden=[6, 4], epochs=6, batch_size=8, learning_rate=0.02)
+TRAINING, VALIDATION = torch.arange(0, 36), torch.arange(36, 50)
+TASKS = ["classification", "regression"]
+STRENGTHS = [10.0 ** (-4 + 6 * step / 12) for step in range(13)]
+
+
+def some_data(task, seed=0, missing=0.0, classes=3, samples=60):
+    """Two raw modalities that say something of the target; the last ten samples are the test part."""
+    random = np.random.default_rng(seed)
+    raw = {"blood": random.standard_normal((samples, 4)), "scan": random.standard_normal((samples, 2))}
+    present = {name: random.random(samples) >= missing for name in raw}
+    present["scan"] |= ~present["blood"]
+    signal = sum(raw[name][:, 0] * present[name] for name in raw) + 0.3 * random.standard_normal(samples)
+    if task == "classification":
+        targets = np.searchsorted(np.quantile(signal, np.arange(1, classes) / classes), signal)
+        tensor, outputs = torch.from_numpy(targets).long(), classes
+    else:
+        tensor, outputs = torch.from_numpy(signal[:, None]), 1
+    views = {(name, "raw"): torch.from_numpy(np.where(present[name][:, None], raw[name], 0)) for name in raw}
+    here = {name: torch.from_numpy(mask) for name, mask in present.items()}
+    return loop.Data(views, here, tensor, TRAINING, VALIDATION, outputs)
+
+
+@cache
+def usual_networks(task, missing=0.0):
+    return networks(some_data(task, missing=missing), task)
+
+
+@cache
+def usual_cohort(task):
+    students = all_students({name: ["raw", "absent"] for name in MODALITIES})
+    trained = loop.train(some_data(task), students, SETTINGS, task, 1)
+    return dict(zip((student.name for student in students), trained.predictions[0], strict=True))
+
+
+def raw_of(data, *modalities):
+    return np.concatenate([data.views[name, "raw"].numpy() for name in modalities], axis=1)
+
+
+def networks(data, task, modalities=MODALITIES, seed=1):
+    return comparators.networks(data, modalities, SETTINGS, task, seed)
+
+
+def linear(data, task, modalities=MODALITIES):
+    return comparators.linear(data, modalities, task)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("method", "student"),
+    [
+        ("early_fusion", "blood=raw|scan=raw"),
+        ("modality_blood", "blood=raw|scan=absent"),
+        ("modality_scan", "blood=absent|scan=raw"),
+    ],
+)
+def test_a_network_is_the_student_that_sees_the_same_trained_alone(task, method, student):
+    np.testing.assert_allclose(usual_networks(task)[method], usual_cohort(task)[student], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_late_fusion_of_classes_is_the_mean_of_the_probabilities(missing):
+    data, found = some_data("classification", missing=missing), usual_networks("classification", missing)
+    seen = np.stack([data.present[name].numpy() for name in MODALITIES]).astype(float)
+    probabilities = np.stack([softmax(found[f"modality_{name}"], axis=1) for name in MODALITIES])
+    expected = (probabilities * seen[:, :, None]).sum(axis=0) / seen.sum(axis=0)[:, None]
+    np.testing.assert_allclose(softmax(found["late_fusion"], axis=1), expected, rtol=1e-6)
+
+
+def test_late_fusion_of_numbers_is_their_mean():
+    found = usual_networks("regression")
+    expected = (found["modality_blood"] + found["modality_scan"]) / 2
+    np.testing.assert_allclose(found["late_fusion"], expected, rtol=1e-9)
+
+
+def test_late_fusion_of_numbers_leaves_an_absent_modality_out():
+    data, found = some_data("regression", missing=0.4), usual_networks("regression", 0.4)
+    only_scan = ~data.present["blood"].numpy()
+    assert only_scan.any()
+    np.testing.assert_allclose(found["late_fusion"][only_scan], found["modality_scan"][only_scan], rtol=1e-9)
+
+
+def test_stacked_late_fusion_is_least_squares_on_the_validation_part():
+    data, found = some_data("regression", missing=0.4), usual_networks("regression", 0.4)
+    columns = np.hstack([found["modality_blood"], found["modality_scan"]])
+    stack = LinearRegression().fit(columns[36:50], data.targets.numpy()[36:50, 0])
+    np.testing.assert_allclose(found["late_fusion_stacked"][:, 0], stack.predict(columns), rtol=1e-9)
+
+
+def test_classes_have_no_stacked_late_fusion():
+    assert set(usual_networks("classification")) == {
+        "modality_blood",
+        "modality_scan",
+        "early_fusion",
+        "late_fusion",
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_modality_has_nothing_to_fuse(task):
+    assert set(networks(some_data(task), task, ["blood"])) == {"modality_blood"}
+    name = {"classification": "logistic_regression", "regression": "ridge_regression"}[task]
+    assert set(linear(some_data(task), task, ["blood"])) == {"prior", f"{name}_blood"}
+
+
+@pytest.mark.parametrize("family", ["networks", "linear"])
+@pytest.mark.parametrize("task", TASKS)
+def test_targets_of_the_test_part_change_nothing(family, task):
+    data = some_data(task)
+    before = comparators.train(family, data, MODALITIES, SETTINGS, task, 1)
+    data.targets = data.targets.clone()
+    data.targets[50:] = 0
+    after = comparators.train(family, data, MODALITIES, SETTINGS, task, 1)
+    assert {name: array.tobytes() for name, array in before.items()} == {
+        name: array.tobytes() for name, array in after.items()
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_features_of_the_test_part_change_no_other_answer(task):
+    data = some_data(task)
+    before = usual_networks(task) | linear(data, task)
+    for view in data.views.values():
+        view[50:] += 3
+    after = networks(data, task) | linear(data, task)
+    for method in before:
+        np.testing.assert_allclose(after[method][:50], before[method][:50], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_samples_without_the_modality_get_the_prior(task):
+    data = some_data(task, missing=0.4)
+    found = usual_networks(task, 0.4) | linear(data, task)
+    absent = ~data.present["blood"].numpy()
+    assert absent.any()
+    name = {"classification": "logistic_regression", "regression": "ridge_regression"}[task]
+    for method in ("modality_blood", f"{name}_blood"):
+        np.testing.assert_allclose(found[method][absent], found["prior"][absent], rtol=1e-6)
+        assert not np.isclose(found[method][~absent], found["prior"][~absent]).any()
+
+
+def test_the_prior_of_classes_is_the_log_frequency_in_the_training_part():
+    data = some_data("classification")
+    data.targets = torch.tensor([0] * 18 + [1] * 9 + [2] * 9 + [2] * 24)
+    found = linear(data, "classification")["prior"]
+    np.testing.assert_allclose(found, np.tile([math.log(1 / 2), math.log(1 / 4), math.log(1 / 4)], (60, 1)))
+
+
+def test_the_prior_of_numbers_is_the_mean_of_the_training_part():
+    data = some_data("regression")
+    expected = data.targets.numpy()[:36].mean()
+    np.testing.assert_allclose(linear(data, "regression")["prior"], np.full((60, 1), expected))
+
+
+def ridge_by_hand(features, targets, alpha):
+    """Normal equations, the intercept left unpunished by centring."""
+    x, y = features[:36], targets[:36]
+    centred = x - x.mean(axis=0)
+    slopes = np.linalg.solve(centred.T @ centred + alpha * np.eye(x.shape[1]), centred.T @ (y - y.mean()))
+    return y.mean() + (features - x.mean(axis=0)) @ slopes
+
+
+@pytest.mark.parametrize(
+    ("method", "used"),
+    [("ridge_regression", MODALITIES), ("ridge_regression_blood", ["blood"]), ("ridge_regression_scan", ["scan"])],
+)
+def test_ridge_regression_solves_the_normal_equations_at_the_best_strength(method, used):
+    data = some_data("regression", seed=3)
+    targets = data.targets.numpy()[:, 0]
+    candidates = [ridge_by_hand(raw_of(data, *used), targets, 1 / strength) for strength in STRENGTHS]
+    errors = [np.mean((answer[36:50] - targets[36:50]) ** 2) for answer in candidates]
+    expected = candidates[int(np.argmin(errors))]
+    np.testing.assert_allclose(linear(data, "regression")[method][:, 0], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    ("method", "used"), [("logistic_regression", MODALITIES), ("logistic_regression_scan", ["scan"])]
+)
+def test_logistic_regression_is_that_of_scikit_learn_at_the_best_strength(method, used, classes):
+    data = some_data("classification", seed=4, classes=classes)
+    features, targets = raw_of(data, *used), data.targets.numpy()
+    best, least = None, np.inf
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=5000).fit(features[:36], targets[:36])
+        probabilities = model.predict_proba(features)
+        error = -np.log(probabilities[np.arange(36, 50), targets[36:50]]).mean()
+        if error < least:
+            best, least = probabilities, error
+    np.testing.assert_allclose(softmax(linear(data, "classification")[method], axis=1), best, rtol=1e-6)
+
+
+def test_strengths_span_what_is_said():
+    np.testing.assert_allclose(comparators.STRENGTHS, STRENGTHS)
+
+
+def test_a_class_that_a_modality_never_saw_in_training_is_improbable_but_finite():
+    data = some_data("classification")
+    unseen = (data.targets == 2) & (torch.arange(60) < 36)
+    data.present["blood"] = ~unseen
+    found = linear(data, "classification")["logistic_regression_blood"]
+    assert np.isfinite(found).all()
+    seen = data.present["blood"].numpy()
+    assert (softmax(found, axis=1)[seen, 2] < 1e-30).all()
+    np.testing.assert_allclose(softmax(found, axis=1)[seen].sum(axis=1), 1)
+
+
+def test_a_modality_that_saw_one_class_in_training_answers_that_class():
+    data = some_data("classification")
+    data.present["blood"] = (data.targets == 1) | (torch.arange(60) >= 36)
+    found = linear(data, "classification")["logistic_regression_blood"]
+    assert np.isfinite(found).all()
+    assert (found[data.present["blood"].numpy()].argmax(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_answer_has_a_row_a_sample_and_a_column_an_output(task):
+    found = usual_networks(task, 0.4) | linear(some_data(task, missing=0.4), task)
+    shapes = {array.shape for array in found.values()}
+    assert shapes == {(60, 3 if task == "classification" else 1)}
+
+
+def test_logistic_answers_are_log_probabilities():
+    found = linear(some_data("classification"), "classification")["logistic_regression"]
+    np.testing.assert_allclose(log_softmax(found, axis=1), found, atol=1e-6)
+
+
+def test_penalties_of_the_cohort_do_not_reach_the_networks():
+    data = some_data("regression")
+    other = SETTINGS.model_copy(update={"penalties": [0.0, 5.0]})
+    changed = comparators.networks(data, MODALITIES, other, "regression", 1)
+    np.testing.assert_array_equal(usual_networks("regression")["early_fusion"], changed["early_fusion"])

@@ -1,0 +1,356 @@
+"""The configuration: what is accepted, what is refused, and what a refusal tells the user."""
+
+import re
+
+import numpy as np
+import pytest
+
+from metafusion.cohort.teachers import teaching_weights
+from metafusion.config.load import load_experiment, load_study, read_yaml
+from metafusion.config.models import Experiment, Representations, Study
+from metafusion.config.sources import AdData, ChannelGroup, MriSimulated, Simulation
+from metafusion.errors import UserError, did_you_mean
+
+LINES = {
+    "title": "title: A test",
+    "task": "task: classification",
+    "source": "source: {kind: ad_data}",
+    "representations": "representations: {csf: [raw, absent], proteins: [raw, 3]}",
+}
+CLASSIFICATION = ["accuracy", "balanced_accuracy", "roc_auc", "log_loss"]
+REGRESSION = ["mse", "mae", "r2"]
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load an experiment whose lines are the usual ones, with some replaced or added."""
+
+    def load_with(extra="", **replaced):
+        path = tmp_path / "mine.yaml"
+        path.write_text("\n".join([*(LINES | replaced).values(), extra]) + "\n", encoding="utf-8")
+        return load_experiment(path)
+
+    return load_with
+
+
+def refusal(load, extra="", **replaced):
+    with pytest.raises(UserError) as caught:
+        load(extra, **replaced)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "where", "unknown", "meant"),
+    [
+        ("metric: [accuracy]", "", "metric", "metrics"),
+        ("cohort: {epoch: 3}", "cohort: ", "epoch", "epochs"),
+        ("split: {test_fractoin: 0.2}", "split: ", "test_fractoin", "test_fraction"),
+        ("ensemble: {kept: 0.5}", "ensemble: ", "kept", "keep"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(load, tmp_path, extra, where, unknown, meant):
+    expected = f"{tmp_path / 'mine.yaml'}: {where}unknown key {unknown!r}; did you mean {meant!r}?"
+    assert refusal(load, extra).startswith(expected)
+
+
+def test_an_unknown_key_of_a_source_is_named_with_the_nearest_known_one(load):
+    message = refusal(load, source="source: {kind: simulation, sample: 40}")
+    assert "unknown key 'sample'; did you mean 'samples'?" in message
+
+
+def test_an_unknown_key_of_a_representation_is_named_with_the_nearest_known_one(load):
+    message = refusal(load, representations="representations: {csf: {sizes: [raw], scale: none}}")
+    assert "representations.csf: unknown key 'scale'; did you mean 'scaling'?" in message
+
+
+def test_a_key_like_none_known_lists_what_is_known(load):
+    assert refusal(load, "ensemble: {zzz: 1}").endswith("unknown key 'zzz'; Known: keep, most, start")
+
+
+@pytest.mark.parametrize(
+    ("extra", "key", "found", "allowed"),
+    [
+        ("cohort: {epochs: 0}", "cohort.epochs", "0", ["1"]),
+        ("cohort: {epochs: many}", "cohort.epochs", "'many'", ["integer"]),
+        ("cohort: {learning_rate: 0}", "cohort.learning_rate", "0", ["greater than 0"]),
+        ("cohort: {hidden: [8, 0]}", "cohort.hidden.1", "0", ["1"]),
+        ("cohort: {penalties: [0, -1]}", "cohort.penalties.1", "-1", ["0"]),
+        ("cohort: {most_clusters: 1}", "cohort.most_clusters", "1", ["2"]),
+        ("split: {unit: subjects}", "split.unit", "'subjects'", ["'subject'", "'sample'"]),
+        ("split: {test_fraction: 1}", "split.test_fraction", "1", ["less than 1"]),
+        ("split: {validation_fraction: 0}", "split.validation_fraction", "0", ["greater than 0"]),
+        ("ensemble: {keep: 1.5}", "ensemble.keep", "1.5", ["less than or equal to 1"]),
+        ("ensemble: {start: 0}", "ensemble.start", "0", ["1"]),
+        ("comparators: [lasso]", "comparators.0", "'lasso'", ["'networks'", "'linear'"]),
+        ("metrics: [acuracy]", "metrics.0", "'acuracy'", [f"'{name}'" for name in CLASSIFICATION + REGRESSION]),
+        ("seeds: many", "seeds", "'many'", ["list"]),
+        ("seeds: true", "seeds", "True", ["list"]),
+        ("seeds_per_block: 0", "seeds_per_block", "0", ["1"]),
+    ],
+)
+def test_a_wrong_value_names_file_key_what_was_found_and_what_is_allowed(load, tmp_path, extra, key, found, allowed):
+    message = refusal(load, extra)
+    assert message.startswith(f"{tmp_path / 'mine.yaml'}: {key}: ")
+    assert message.endswith(f"found {found}")
+    assert all(word in message for word in allowed)
+
+
+def test_a_wrong_task_names_both_tasks(load):
+    message = refusal(load, task="task: clustering")
+    assert "task: " in message
+    assert "'classification' or 'regression'; found 'clustering'" in message
+
+
+def test_an_unknown_kind_of_source_names_the_known_ones(load):
+    message = refusal(load, source="source: {kind: ad_dta}")
+    assert "source: " in message
+    assert all(kind in message for kind in ("'ad_dta'", "'ad_data'", "'eeg_scp'", "'simulation'", "'tables'"))
+
+
+def test_every_mistake_gets_its_own_line(load):
+    message = refusal(load, "cohort: {epochs: 0, batch_size: 0}\nseeds_per_block: 0")
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize("key", sorted(LINES))
+def test_a_missing_key_is_named(load, key):
+    assert re.search(rf"mine\.yaml: {key}: Field required", refusal(load, **{key: ""}))
+
+
+@pytest.mark.parametrize(
+    ("extra", "key", "line"), [("title: Again", "title", 5), ("cohort: {epochs: 1,\n  epochs: 2}", "epochs", 6)]
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(load, tmp_path, extra, key, line):
+    message = refusal(load, extra)
+    assert message.startswith(f"{tmp_path / 'mine.yaml'}: ")
+    assert f"the key {key!r} stands twice" in message
+    assert f"line {line}," in message
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "", "just words\n"])
+def test_yaml_that_is_no_mapping_is_refused(tmp_path, content):
+    (tmp_path / "odd.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"odd\.yaml: expected 'key: value' lines"):
+        read_yaml(tmp_path / "odd.yaml")
+
+
+@pytest.mark.parametrize("content", [b"a: [1\n", b"\xff\xfe\x00", b"a: b: c\n", b"? [a, b]\n: 1\n"])
+def test_unreadable_yaml_is_refused_with_the_file(tmp_path, content):
+    (tmp_path / "odd.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"odd\.yaml: not readable as YAML"):
+        read_yaml(tmp_path / "odd.yaml")
+
+
+def test_a_template_that_nobody_filled_in_is_refused_with_the_file(tmp_path):
+    (tmp_path / "odd.yaml").write_text("title: {{ name }}\n")
+    with pytest.raises(UserError, match=r"odd\.yaml: not readable as YAML"):
+        read_yaml(tmp_path / "odd.yaml")
+
+
+def test_yaml_merge_keys_work(tmp_path):
+    (tmp_path / "merged.yaml").write_text("one: &base {a: 1, b: 2}\ntwo: {<<: *base, b: 3}\n")
+    assert read_yaml(tmp_path / "merged.yaml")["two"] == {"a": 1, "b": 3}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
+    (tmp_path / "marked.yaml").write_bytes("﻿title: x\n".encode())
+    assert read_yaml(tmp_path / "marked.yaml") == {"title": "x"}
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+def test_an_unknown_modality_in_the_representations_is_named_with_the_nearest(load):
+    message = refusal(load, representations="representations: {csv: [raw]}")
+    assert "unknown modality 'csv'; did you mean 'csf'? Known: csf, profile, proteins" in message
+
+
+def test_no_modality_at_all_is_refused_with_the_known_ones(load):
+    message = refusal(load, representations="representations: {}")
+    assert message.endswith("at least one modality is needed; known: proteins, csf, profile")
+
+
+@pytest.mark.parametrize("size", ["0", "-3", "2.5", "true", "rwa", "[1]", "null"])
+def test_what_is_no_representation_is_refused_with_what_is(load, size):
+    message = refusal(load, representations=f"representations: {{csf: [raw, {size}]}}")
+    assert "representations.csf.sizes.1: " in message
+    assert "allowed: 'raw', a positive number of latent variables, 'absent'" in message
+
+
+def test_a_representation_may_not_stand_twice(load):
+    assert "each representation may stand once" in refusal(load, representations="representations: {csf: [3, raw, 3]}")
+
+
+def test_a_modality_may_not_be_absent_only(load):
+    assert "always absent" in refusal(load, representations="representations: {csf: [absent]}")
+
+
+def test_a_list_of_representations_means_the_same_as_a_mapping_with_sizes():
+    assert Representations.model_validate(["raw", 4]) == Representations.model_validate({"sizes": ["raw", 4]})
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "fitting"),
+    [("classification", "mse", CLASSIFICATION), ("regression", "accuracy", REGRESSION)],
+)
+def test_a_metric_of_the_other_task_is_refused_with_those_that_fit(load, task, metric, fitting):
+    message = refusal(load, f"metrics: [{metric}]", task=f"task: {task}")
+    assert f"{metric!r} does not fit {task}; allowed: {', '.join(fitting)}" in message
+
+
+@pytest.mark.parametrize(("task", "fitting"), [("classification", CLASSIFICATION), ("regression", REGRESSION)])
+def test_without_metrics_all_of_the_task_are_used(load, task, fitting):
+    assert load(task=f"task: {task}").metrics == fitting
+
+
+def test_metrics_stay_in_the_order_given(load):
+    assert load("metrics: [log_loss, accuracy]").metrics == ["log_loss", "accuracy"]
+
+
+def test_seeds_as_a_number_count_from_one(load):
+    assert load("seeds: 4").seeds == [1, 2, 3, 4]
+
+
+def test_seeds_as_a_list_stay_as_they_are(load):
+    assert load("seeds: [7, 0, 3]").seeds == [7, 0, 3]
+
+
+@pytest.mark.parametrize("seeds", ["[1, 2, 1]", "[-1, 2]", "[]", "0"])
+def test_repeated_negative_or_no_seeds_are_refused(load, seeds):
+    assert "mine.yaml: seeds: " in refusal(load, f"seeds: {seeds}")
+
+
+def test_a_seed_that_is_accepted_can_be_clustered_with(load):
+    try:
+        seed = load("seeds: [4294967296]").seeds[0]
+    except UserError:
+        return
+    assert teaching_weights(
+        losses=np.array([1.0, 1.1, 3.0, 3.2]), most_clusters=10, random_state=seed
+    ).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "size", "blocks"),
+    [
+        ("5", 5, {"1-5": [1, 2, 3, 4, 5]}),
+        ("5", 2, {"1-2": [1, 2], "3-4": [3, 4], "5": [5]}),
+        ("3", 1, {"1": [1], "2": [2], "3": [3]}),
+        ("2", 100, {"1-2": [1, 2]}),
+        ("[1, 3, 5, 6]", 2, {"1_3": [1, 3], "5-6": [5, 6]}),
+        ("[2, 1]", 2, {"2_1": [2, 1]}),
+    ],
+)
+def test_blocks_take_seeds_in_order_and_are_named_after_them(load, seeds, size, blocks):
+    assert load(f"seeds: {seeds}\nseeds_per_block: {size}").blocks == blocks
+
+
+def test_the_name_of_a_block_is_short_enough_for_a_file(load):
+    name = next(iter(load(f"seeds: {list(range(1, 200, 2))}\nseeds_per_block: 100").blocks))
+    assert len(f".{name}.parquet.unfinished") <= 255
+
+
+def test_penalties_ascend_from_zero(load):
+    assert load("cohort: {penalties: [3, 0, 0.99]}").cohort.penalties == [0, 0.99, 3]
+
+
+@pytest.mark.parametrize(("penalties", "word"), [("[1, 3]", "must contain 0"), ("[0, 1, 1]", "stand once")])
+def test_penalties_without_zero_or_twice_are_refused(load, penalties, word):
+    assert word in refusal(load, f"cohort: {{penalties: {penalties}}}")
+
+
+def test_settings_cannot_be_changed(load):
+    with pytest.raises(ValueError, match="frozen"):
+        load().cohort.epochs = 3
+
+
+@pytest.mark.parametrize("interval", [(8, 4), (4, 4)])
+def test_a_frequency_band_must_ascend(interval):
+    with pytest.raises(ValueError, match="lower edge must come first"):
+        ChannelGroup(channels=["Cz"], bands={"odd": interval})
+
+
+def test_a_channel_group_without_any_feature_is_refused():
+    with pytest.raises(ValueError, match="bins or bands"):
+        ChannelGroup(channels=["Cz"], bins=0, bands={})
+
+
+@pytest.mark.parametrize("wrong", [{"widths": (0, 3)}, {"private_latents": (0, 0)}, {"private_latents": (-1, 3)}])
+def test_a_simulation_without_variables_or_latents_is_refused(wrong):
+    with pytest.raises(ValueError, match="widths must be positive"):
+        Simulation(kind="simulation", **wrong)
+
+
+@pytest.mark.parametrize(("subjects", "size", "count"), [(60, 15, 4), (61, 15, 5), (9, 15, 1)])
+def test_chunks_of_simulated_mri_cover_all_subjects(subjects, size, count):
+    chunks = MriSimulated(kind="mri_simulated", subjects=subjects, chunk_size=size).chunks
+    assert chunks["t1w"] == [f"{number:03d}" for number in range(count)]
+
+
+def test_only_simulations_say_so():
+    assert (AdData.simulated, Simulation.simulated, MriSimulated.simulated) == (False, True, True)
+
+
+@pytest.fixture
+def study_folder(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "experiments" / f"{name}.yaml").write_text("\n".join(LINES.values()) + "\n")
+    return tmp_path
+
+
+def test_a_study_loads_the_experiments_it_names(study_folder):
+    study = load_study({"experiments": ["two", "one"], "threads": 2}, study_folder)
+    assert list(study.experiments) == ["two", "one"]
+    assert isinstance(study.experiments["one"], Experiment)
+    assert study.threads == 2
+
+
+def test_a_study_loads_an_experiment_by_its_path(study_folder):
+    path = study_folder / "elsewhere.yaml"
+    path.write_text("\n".join(LINES.values()) + "\n")
+    assert list(load_study({"experiments": [str(path)]}, study_folder).experiments) == ["elsewhere"]
+
+
+def test_a_misspelt_experiment_is_named_with_the_nearest(study_folder):
+    with pytest.raises(UserError, match=r"twoo\.yaml: no such file; did you mean 'two'\? Known: one, two"):
+        load_study({"experiments": ["twoo"]}, study_folder)
+
+
+def test_two_experiments_of_one_name_are_refused(study_folder):
+    other = study_folder / "one.yaml"
+    other.write_text("\n".join(LINES.values()) + "\n")
+    with pytest.raises(UserError, match="'one' stands twice"):
+        load_study({"experiments": ["one", str(other)]}, study_folder)
+
+
+def test_a_mistake_in_an_experiment_of_a_study_names_its_file(study_folder):
+    (study_folder / "experiments" / "two.yaml").write_text("\n".join([*LINES.values(), "seeds: 0"]) + "\n")
+    with pytest.raises(UserError, match=r"two\.yaml: seeds: "):
+        load_study({"experiments": ["one", "two"]}, study_folder)
+
+
+def test_a_missing_file_of_the_user_is_named_before_anything_runs(study_folder):
+    tables = "source: {kind: tables, samples: {file: people.csv, target: dx}, modalities: {csf: {file: csf.csv}}}"
+    lines = LINES | {"source": tables, "representations": "representations: {csf: [raw]}"}
+    (study_folder / "experiments" / "mine.yaml").write_text("\n".join(lines.values()) + "\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: source: people\.csv: no such file\n.*csv: no such file"):
+        load_study({"experiments": ["mine"]}, study_folder)
+
+
+def test_a_mistake_in_the_study_names_its_file(study_folder):
+    with pytest.raises(UserError, match=r"config\.yaml: unknown key 'experiment'; did you mean 'experiments'\?"):
+        load_study({"experiment": ["one"]}, study_folder)
+
+
+def test_a_study_without_experiments_is_refused():
+    with pytest.raises(ValueError, match="at least 1 item"):
+        Study(experiments=[])
+
+
+def test_a_suggestion_is_made_only_where_something_is_near():
+    assert did_you_mean("zzz", ["b", "a"]) == "Known: a, b"
+    assert did_you_mean("epoch", ["hidden", "epochs"]) == "did you mean 'epochs'? Known: epochs, hidden"
+    assert did_you_mean("x", []) == "Known: none"

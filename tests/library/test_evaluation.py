@@ -1,0 +1,272 @@
+"""Ensembles and scores of a block, and tables of predictions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metafusion.cohort.stored import StoredSeed
+from metafusion.config.models import Ensemble
+from metafusion.evaluation import (
+    answers_of,
+    ensemble_answers,
+    evaluate,
+    family_of,
+    long_predictions,
+    score,
+    student_answers,
+)
+from metafusion.files import read_table, write_table
+from metafusion.targets import classes_of, numbers_of, without_test
+
+PARTS = pd.DataFrame({"sample": list("abcdef"), "part": ["train"] * 2 + ["validation"] * 2 + ["test"] * 2})
+KINDS = ["meta_fusion", "best_single", "simple_average", "weighted_average"]
+
+
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [
+        ("meta_fusion", "cohort"),
+        ("best_single", "cohort"),
+        ("weighted_average", "cohort"),
+        ("independent_meta_fusion", "independent"),
+        ("student_12", "student"),
+        ("independent_student_0", "independent_student"),
+        ("logistic_regression", "linear"),
+        ("logistic_regression_csf", "linear"),
+        ("ridge_regression_first", "linear"),
+        ("prior", "reference"),
+        ("modality_csf", "network"),
+        ("early_fusion", "network"),
+        ("late_fusion_stacked", "network"),
+        ("modality_student_survey", "network"),
+        ("logistic_regression_student_survey", "linear"),
+    ],
+)
+def test_the_family_of_a_method_follows_from_its_name(method, family):
+    assert family_of(method) == family
+
+
+def test_predictions_become_one_row_a_sample_and_one_column_a_class():
+    answers = {"m": np.arange(12.0).reshape(6, 2)}
+    table = long_predictions(answers, PARTS, ["ill", "well"], 7)
+    assert list(table.columns) == ["method", "seed", "sample", "part", "logit_ill", "logit_well"]
+    assert table.iloc[3].tolist() == ["m", 7, "d", "validation", 6.0, 7.0]
+
+
+def test_predictions_of_numbers_have_one_column():
+    table = long_predictions({"m": np.arange(6.0)[:, None]}, PARTS, [], 7)
+    assert table["prediction"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("classes", [[], ["ill", "well"]])
+def test_predictions_survive_the_long_table_and_its_file(tmp_path, classes):
+    random = np.random.default_rng(0)
+    width = len(classes) or 1
+    by_seed = {
+        seed: {name: random.standard_normal((6, width)).astype(np.float32) for name in ("z", "a")} for seed in (1, 2)
+    }
+    tables = [long_predictions(answers, PARTS, classes, seed) for seed, answers in by_seed.items()]
+    write_table(pd.concat(tables, ignore_index=True), tmp_path / "p.parquet")
+    stored = read_table(tmp_path / "p.parquet")
+    for seed, answers in by_seed.items():
+        found = answers_of(stored, seed, PARTS["sample"])
+        assert list(found) == ["z", "a"]
+        for method in answers:
+            np.testing.assert_array_equal(found[method], answers[method])
+
+
+def test_answers_come_in_the_order_of_the_samples_asked_for():
+    table = long_predictions({"m": np.arange(6.0)[:, None]}, PARTS, [], 1)
+    found = answers_of(table, 1, pd.Series(["f", "a", "c"]))["m"]
+    assert found.tolist() == [[5], [0], [2]]
+
+
+def test_scores_are_computed_in_every_part_by_itself():
+    outputs = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
+    targets = np.array([1.0, 4.0, 3.0, 3.0, 0.0, 5.0])
+    found = score({"prior": outputs}, targets, PARTS["part"], ["mse", "mae"], 3)
+    values = {(row.part, row.metric): row.value for row in found.itertuples()}
+    assert values == {
+        ("train", "mse"): 2.0,
+        ("train", "mae"): 1.0,
+        ("validation", "mse"): 0.5,
+        ("validation", "mae"): 0.5,
+        ("test", "mse"): 13.0,
+        ("test", "mae"): 3.0,
+    }
+    assert set(zip(found["method"], found["family"], found["seed"], strict=True)) == {("prior", "reference", 3)}
+
+
+def test_samples_without_an_answer_are_left_out_of_the_score():
+    outputs = np.array([[0.0], [np.nan], [0.0], [0.0], [0.0], [np.nan]])
+    found = score({"student_0": outputs}, np.array([2.0, 9, 1, 1, 3, 9]), PARTS["part"], ["mse"], 1)
+    assert found["value"].tolist() == [4.0, 1.0, 9.0]
+
+
+def test_a_part_without_any_answer_has_no_score():
+    outputs = np.array([[0.0]] * 4 + [[np.nan]] * 2)
+    found = score({"student_0": outputs}, np.ones(6), PARTS["part"], ["mse"], 1)
+    assert found["value"].isna().tolist() == [False, False, True]
+
+
+def some_cohort(seed=1, chosen=1, students=4):
+    """Two penalties at which students differ, on six samples; the last student sees half of them."""
+    random = np.random.default_rng(seed)
+    seen = np.ones((students, 6), dtype=bool)
+    seen[-1, ::2] = False
+    predictions = random.standard_normal((2, students, 6, 1)).astype(np.float32)
+    targets = random.standard_normal(6)
+    errors = np.square(predictions[:, :, 2:4, 0] - targets[2:4]) * seen[:, 2:4]
+    losses = errors.sum(axis=2) / seen[:, 2:4].sum(axis=1)
+    samples = pd.DataFrame({"sample": list("abcdef"), "target": targets})
+    return StoredSeed(seed, PARTS, predictions, seen, losses, chosen), samples
+
+
+ROWS = np.array([2, 3])
+LOOSE = Ensemble(keep=1, start=1)
+
+
+def answers_and_members(cohort, samples):
+    targets = samples["target"].to_numpy()[2:4]
+    return ensemble_answers(
+        cohort.predictions, cohort.seen, cohort.losses, cohort.chosen, ROWS, targets, "regression", LOOSE
+    )
+
+
+def test_every_ensemble_is_there_for_the_chosen_and_the_independent_cohort():
+    answers, members = answers_and_members(*some_cohort())
+    expected = KINDS + [f"independent_{kind}" for kind in KINDS]
+    assert list(answers) == expected
+    assert list(members["method"].unique()) == expected
+
+
+def test_weights_of_the_members_of_an_ensemble_sum_to_one():
+    _, members = answers_and_members(*some_cohort())
+    assert (members["weight"] > 0).all()
+    np.testing.assert_allclose(members.groupby("method")["weight"].sum(), 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_cohort_answers_with_its_own_best_student(seed):
+    cohort, samples = some_cohort(seed)
+    answers, members = answers_and_members(cohort, samples)
+    for method, penalty in (("best_single", 1), ("independent_best_single", 0)):
+        best = int(np.argmin(cohort.losses[penalty]))
+        assert members.loc[members["method"] == method, "student"].tolist() == [best]
+        seen = cohort.seen[best]
+        np.testing.assert_allclose(answers[method][seen], cohort.predictions[penalty, best][seen], rtol=1e-6)
+
+
+def test_the_independent_ensemble_is_selected_anew():
+    differing = 0
+    for seed in range(10):
+        _, members = answers_and_members(*some_cohort(seed))
+        chosen = members.groupby("method")["student"].agg(frozenset)
+        differing += chosen["meta_fusion"] != chosen["independent_meta_fusion"]
+    assert differing > 0
+
+
+def test_if_the_independent_cohort_is_chosen_both_say_the_same():
+    answers, _ = answers_and_members(*some_cohort(chosen=0))
+    for kind in KINDS:
+        np.testing.assert_array_equal(answers[kind], answers[f"independent_{kind}"])
+
+
+def test_ensemble_answers_are_weighted_by_their_members():
+    cohort, samples = some_cohort()
+    answers, members = answers_and_members(cohort, samples)
+    weights = members[members["method"] == "weighted_average"].set_index("student")["weight"]
+    for sample in range(6):
+        voters = [student for student in weights.index if cohort.seen[student, sample]]
+        expected = sum(weights[i] * cohort.predictions[1, i, sample, 0] for i in voters) / weights[voters].sum()
+        assert answers["weighted_average"][sample, 0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_students_answer_only_for_what_they_see():
+    cohort, _ = some_cohort()
+    answers = student_answers(cohort.predictions, cohort.seen, cohort.chosen)
+    assert np.isnan(answers["student_3"][:, 0]).tolist() == [True, False] * 3
+    np.testing.assert_array_equal(answers["student_3"][1::2], cohort.predictions[1, 3, 1::2])
+    np.testing.assert_array_equal(answers["independent_student_0"], cohort.predictions[0, 0])
+    assert len(answers) == 8
+
+
+def comparator(seeds, methods=("prior",)):
+    tables = [
+        long_predictions({method: np.full((6, 1), float(seed)) for method in methods}, PARTS, [], seed)
+        for seed in seeds
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def evaluated(samples, cohorts, comparators=()):
+    return evaluate(samples, cohorts, list(comparators), "regression", ["mse"], LOOSE)
+
+
+def test_targets_of_the_test_part_change_test_scores_only():
+    cohort, samples = some_cohort()
+    other = samples.assign(target=[*samples["target"][:4], 50.0, -70.0])
+    before, after = (evaluated(table, [cohort], [comparator([1])]) for table in (samples, other))
+    pd.testing.assert_frame_equal(before[0], after[0])
+    pd.testing.assert_frame_equal(before[1], after[1])
+    tested = before[2]["part"] == "test"
+    pd.testing.assert_frame_equal(before[2][~tested], after[2][~tested])
+    assert (before[2][tested]["value"] != after[2][tested]["value"]).all()
+
+
+def test_a_comparator_is_scored_by_what_it_said_for_the_seed():
+    cohort, samples = some_cohort(seed=2)
+    _, _, scores = evaluated(samples, [cohort], [comparator([1, 2])])
+    found = scores[(scores["method"] == "prior") & (scores["part"] == "test")]["value"].item()
+    assert found == pytest.approx(np.mean((2.0 - samples["target"].to_numpy()[4:]) ** 2))
+
+
+def test_every_method_is_scored_in_every_part_and_students_in_the_test_part():
+    samples = some_cohort()[1]
+    cohorts = [some_cohort(seed)[0] for seed in (1, 2)]
+    _, predictions, scores = evaluated(samples, cohorts, [comparator([1, 2]), comparator([1, 2], ["early_fusion"])])
+    assert not scores.duplicated(["method", "seed", "part", "metric"]).any()
+    # 8 ensembles, 2 comparators, 8 students; predictions hold all but the students.
+    counts = scores.groupby(["seed", "part"]).size()
+    assert counts.to_dict() == {
+        (seed, part): 18 if part == "test" else 10 for seed in (1, 2) for part in ("train", "validation", "test")
+    }
+    assert predictions.groupby(["seed", "sample"]).size().tolist() == [10] * 12
+
+
+def test_predictions_and_members_are_those_of_the_seed():
+    samples = some_cohort()[1]
+    cohorts = [some_cohort(seed)[0] for seed in (1, 2)]
+    together = evaluated(samples, cohorts)
+    alone = evaluated(samples, cohorts[1:])
+    for whole, part in zip(together, alone, strict=True):
+        pd.testing.assert_frame_equal(whole[whole["seed"] == 2].reset_index(drop=True), part)
+
+
+SAMPLES = pd.DataFrame({"sample": list("abc"), "target": ["well", "ill", "well"]})
+
+
+def test_classes_are_in_alphabetical_order_and_numbers_have_none():
+    assert classes_of(SAMPLES, "classification") == ["ill", "well"]
+    assert classes_of(SAMPLES, "regression") == []
+
+
+def test_classes_become_their_numbers():
+    found = numbers_of(SAMPLES, ["ill", "well"])
+    assert (found.tolist(), found.dtype) == ([1, 0, 1], np.int64)
+
+
+def test_a_part_that_lacks_a_class_keeps_the_numbers_of_the_others():
+    assert numbers_of(SAMPLES.iloc[[0, 2]], ["ill", "well"]).tolist() == [1, 1]
+
+
+def test_a_target_of_no_class_is_refused():
+    with pytest.raises(ValueError, match="none of the classes"):
+        numbers_of(SAMPLES, ["ill", "odd"])
+
+
+@pytest.mark.parametrize("targets", [np.array([3, 4, 5]), np.array([3.5, 4.5, 5.5])])
+def test_targets_of_the_test_part_are_taken_away(targets):
+    found = without_test(targets, pd.Series(["train", "test", "validation"]))
+    assert found.tolist() == [targets[0], 0, targets[2]]
+    assert found.dtype == targets.dtype

@@ -1,0 +1,246 @@
+"""Representations: equal to scikit-learn's own pipeline, and fitted on the training part alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from metafusion import latents as stored_latents
+from metafusion.errors import UserError
+from metafusion.representations import fit, latents, name_of
+
+WHERE = "modality 'blood', seed 3"
+
+
+def some_values(seed=0, rows=40, columns=7, missing=0.1):
+    """Correlated features of very different scale; some values missing, the third column constant."""
+    random = np.random.default_rng(seed)
+    values = random.standard_normal((rows, columns)) @ random.standard_normal((columns, columns))
+    values = values * 10.0 ** random.integers(-2, 3, columns) + random.standard_normal(columns) * 5
+    values[:, 2] = 4.5
+    values[random.random(values.shape) < missing] = np.nan
+    return values.astype(np.float32)
+
+
+def some_rows(seed=0, rows=40, training=25):
+    mask = np.zeros(rows, dtype=bool)
+    mask[np.random.default_rng(seed + 1000).permutation(rows)[:training]] = True
+    return mask
+
+
+def pipeline(scaling, size=None):
+    steps = [SimpleImputer(strategy="median"), VarianceThreshold()]
+    steps += [StandardScaler()] if scaling == "standard" else []
+    steps += [PCA(size, svd_solver="full")] if size else []
+    return make_pipeline(*steps)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+@pytest.mark.parametrize("size", [None, 1, 3, 6])
+def test_a_representation_equals_a_pipeline_fitted_on_the_training_part(seed, scaling, size):
+    values, training = some_values(seed), some_rows(seed)
+    present = np.ones(len(values), dtype=bool)
+    found, _ = latents(values, present, training, [size or "raw"], scaling, WHERE)
+    columns = values.astype(np.float64)
+    expected = pipeline(scaling, size).fit(columns[training]).transform(columns)
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(found[name_of(size or "raw")], expected, rtol=1e-5, atol=1e-6 * largest)
+
+
+def test_smaller_sizes_are_the_first_components_of_larger_ones():
+    values, training = some_values(), some_rows()
+    found, _ = latents(values, np.ones(40, dtype=bool), training, [2, 5], "standard", WHERE)
+    np.testing.assert_array_equal(found["pca2"], found["pca5"][:, :2])
+
+
+def test_z_scores_have_mean_zero_and_deviation_one_in_the_training_part():
+    values, training = some_values(missing=0), some_rows()
+    found, _ = latents(values, np.ones(40, dtype=bool), training, ["raw"], "standard", WHERE)
+    np.testing.assert_allclose(found["raw"][training].mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(found["raw"][training].std(axis=0), 1, rtol=1e-5)
+
+
+def test_without_scaling_raw_features_stay_as_they_are():
+    values = some_values(missing=0)
+    found, _ = latents(values, np.ones(40, dtype=bool), some_rows(), ["raw"], "none", WHERE)
+    np.testing.assert_array_equal(found["raw"], np.delete(values, 2, axis=1))
+
+
+def test_a_missing_value_becomes_the_median_of_the_training_part():
+    values = np.float32([[1], [2], [9], [np.nan], [1000]])
+    training = np.array([True, True, True, False, False])
+    found, _ = latents(values, np.ones(5, dtype=bool), training, ["raw"], "none", WHERE)
+    np.testing.assert_array_equal(found["raw"][:, 0], [1, 2, 9, 2, 1000])
+
+
+def test_a_column_that_only_other_parts_know_is_dropped():
+    values = np.float32([[1, 5, np.nan], [2, 5, np.nan], [3, 5, np.nan], [4, 6, 1], [5, 7, 2]])
+    training = np.array([True, True, True, False, False])
+    found, _ = latents(values, np.ones(5, dtype=bool), training, ["raw"], "none", WHERE)
+    np.testing.assert_array_equal(found["raw"], [[1], [2], [3], [4], [5]])
+
+
+def fitted_arrays(values, present, training):
+    _, transform = latents(values, present, training, ["raw", 3, "absent"], "standard", WHERE)
+    return transform.arrays()
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 1.0, 1e6, -1e30, np.nan]), st.booleans())
+def test_nothing_outside_the_training_part_changes_what_is_fitted(seed, value, shuffle):
+    random = np.random.default_rng(seed)
+    values, training = some_values(seed), some_rows(seed)
+    present = random.random(40) < 0.9
+    changed, changed_present = values.copy(), present.copy()
+    changed[~training] = random.permutation(values[~training]) if shuffle else value
+    changed_present[~training] = random.random((~training).sum()) < 0.5
+    before, after = fitted_arrays(values, present, training), fitted_arrays(changed, changed_present, training)
+    assert {name: array.tobytes() for name, array in before.items()} == {
+        name: array.tobytes() for name, array in after.items()
+    }
+
+
+def test_training_samples_without_the_modality_change_nothing_that_is_fitted():
+    values, training = some_values(), some_rows()
+    present = np.ones(40, dtype=bool)
+    present[np.flatnonzero(training)[:4]] = False
+    filled = values.copy()
+    filled[~present] = 1e6
+    before, after = fitted_arrays(values, present, training), fitted_arrays(filled, present, training)
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+
+
+def test_a_change_in_the_training_part_does_change_what_is_fitted():
+    values, training = some_values(), some_rows()
+    changed = values.copy()
+    changed[np.flatnonzero(training)[0]] += 1
+    everyone = np.ones(40, dtype=bool)
+    before, after = fitted_arrays(values, everyone, training), fitted_arrays(changed, everyone, training)
+    assert before["centre"].tobytes() != after["centre"].tobytes()
+
+
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+def test_absent_samples_become_the_training_mean_of_the_features(scaling):
+    values, training = some_values(missing=0), some_rows()
+    present = np.ones(40, dtype=bool)
+    present[[3, 17]] = False
+    training[3] = True
+    values[~present] = np.nan
+    found, _ = latents(values, present, training, ["raw"], scaling, WHERE)
+    mean = found["raw"][training & present].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(found["raw"][[3, 17]], np.tile(mean, (2, 1)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+def test_absent_samples_are_at_the_origin_of_the_components(scaling):
+    values, training = some_values(), some_rows()
+    present = np.arange(40) % 5 > 0
+    found, _ = latents(values, present, training, [4], scaling, WHERE)
+    assert (found["pca4"][~present] == 0).all()
+    assert (found["pca4"][present] != 0).all()
+
+
+def test_the_raw_representation_is_always_there():
+    found, _ = latents(some_values(), np.ones(40, dtype=bool), some_rows(), [2, "absent"], "standard", WHERE)
+    assert sorted(found) == ["pca2", "raw"]
+
+
+def test_representations_are_single_precision():
+    found, _ = latents(some_values(), np.ones(40, dtype=bool), some_rows(), [2, "raw"], "standard", WHERE)
+    assert {view.dtype for view in found.values()} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize(("choice", "name"), [("raw", "raw"), ("absent", "absent"), (40, "pca40")])
+def test_names_of_representations(choice, name):
+    assert name_of(choice) == name
+
+
+def test_more_components_than_training_samples_are_refused():
+    random = np.random.default_rng(0)
+    with pytest.raises(UserError, match=r"modality 'blood', seed 3: 6 PCA .* 5 training samples .* at most 5"):
+        fit(random.standard_normal((5, 9)), [2, 6], "standard", WHERE)
+
+
+def test_more_components_than_varying_columns_are_refused():
+    values = np.random.default_rng(0).standard_normal((20, 4))
+    values[:, 0] = 1
+    with pytest.raises(UserError, match=r"4 PCA components .* 20 training samples with 3 varying .* at most 3"):
+        fit(values, [4], "standard", WHERE)
+
+
+def test_as_many_components_as_columns_are_allowed():
+    values = np.random.default_rng(0).standard_normal((20, 4))
+    assert fit(values, [4], "standard", WHERE).components.shape == (4, 4)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_fewer_than_two_training_samples_are_refused(rows):
+    with pytest.raises(UserError, match=rf"modality 'blood', seed 3: {rows} training samples"):
+        fit(np.ones((rows, 3)), ["raw"], "standard", WHERE)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+def test_a_modality_that_does_not_vary_is_refused(scaling):
+    with pytest.raises(UserError, match="modality 'blood', seed 3: no feature varies"):
+        fit(np.full((6, 3), 2.5), ["raw"], scaling, WHERE)
+
+
+def test_a_modality_without_any_value_in_the_training_part_is_refused():
+    with pytest.raises(UserError, match="modality 'blood', seed 3: no feature varies"):
+        fit(np.full((6, 3), np.nan), ["raw"], "standard", WHERE)
+
+
+@pytest.fixture
+def block():
+    """Two seeds that use different samples of one modality, which sample s4 lacks."""
+    values = pd.DataFrame(some_values(rows=12, missing=0), index=[f"s{number}" for number in range(12)])
+    splits = pd.DataFrame({"sample": values.index})
+    splits["seed_1"] = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+    splits["seed_2"] = [None, None] + ["test"] * 3 + ["train"] * 7
+
+    def features(modality, samples):
+        assert modality == "blood"
+        return values.loc[samples].to_numpy(), (samples != "s4").to_numpy(), [str(name) for name in values]
+
+    return values, splits, features
+
+
+def test_a_block_holds_the_latents_of_every_seed_in_the_order_of_its_samples(block):
+    values, splits, features = block
+    mapped, _ = stored_latents.extract(splits, [1, 2], "blood", features, ["raw", 2], "none")
+    raw = values.drop(columns=2).to_numpy()
+    others = [row for row in range(2, 12) if row != 4]
+    np.testing.assert_array_equal(mapped["seed_2/raw"][mapped["seed_2/present"]], raw[others])
+    assert mapped["seed_1/pca2"].shape == (12, 2)
+    assert mapped["seed_2/pca2"].shape == (10, 2)
+
+
+def test_every_seed_of_a_block_is_fitted_on_its_own_training_part(block):
+    values, splits, features = block
+    _, fitted = stored_latents.extract(splits, [1, 2], "blood", features, ["raw"], "standard")
+    columns = values.drop(columns=2).to_numpy(np.float64)
+    np.testing.assert_allclose(fitted["seed_1/centre"], columns[[0, 1, 2, 3, 5]].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(fitted["seed_2/centre"], columns[5:].mean(axis=0), rtol=1e-6)
+
+
+def test_a_refusal_within_a_block_names_modality_and_seed(block):
+    _, splits, features = block
+    with pytest.raises(UserError, match="modality 'blood', seed 2: "):
+        stored_latents.extract(splits, [2], "blood", features, [8], "standard")
+
+
+def test_latents_survive_their_files(block, tmp_path):
+    _, splits, features = block
+    mapped, fitted = stored_latents.extract(splits, [1, 2], "blood", features, ["raw", 2], "standard")
+    stored_latents.write(tmp_path, "blood", mapped, fitted)
+    found = stored_latents.read(tmp_path, ["blood"])["blood"]
+    assert {name: (array.dtype, array.tobytes()) for name, array in found.items()} == {
+        name: (array.dtype, array.tobytes()) for name, array in mapped.items()
+    }

@@ -1,0 +1,296 @@
+"""The simulation against its definition: moments, exact recovery of coefficients, and independent random numbers."""
+
+import numpy as np
+import pytest
+
+from metafusion.config.sources import Simulation
+from metafusion.files import read_arrays
+from metafusion.samples import check
+from metafusion.sources.simulation import acquire, assemble, draw
+from metafusion.splits import parts_of, split_samples
+
+LINEAR = {"transforms": ("linear", "linear", "linear"), "interaction_strength": 0}
+
+
+def settings_of(**changed):
+    usual = {"samples": 200, "widths": (3, 2), "private_latents": (4, 3), "shared_latents": 2, "strengths": (1, 1, 1)}
+    return Simulation(kind="simulation", **(usual | changed))
+
+
+# Constants of the paper's settings. Coefficients uniform on (-3, 3) have second moment 3; x has variance 1, x^2 - x has
+# 2 + 1 = 3, and so has a product 1. Real coefficients: the 40 products of 1.2 give 120 (truncated to integers: 66.7).
+EARLY = {
+    "private_latents": (20, 20),
+    "shared_latents": 0,
+    "transforms": ("quadratic", "linear", "linear"),
+    "strengths": (1, 1, 0),
+    "interaction_strength": 1,
+    "interaction_fraction": 0.1,
+}
+LATE = {"private_latents": (50, 30), "shared_latents": 20, "strengths": (0, 0, 1), "interaction_strength": 0}
+SETTING_11 = LINEAR | {"private_latents": (20, 30), "shared_latents": 0, "strengths": (1, 1, 0)}
+SETTING_21 = LATE | {"transforms": ("linear", "linear", "linear")}
+SETTING_22 = LATE | {"transforms": ("linear", "linear", "quadratic")}
+
+
+def unexplained(response, *columns):
+    """Unbiased variance that a least-squares fit leaves."""
+    design = np.column_stack([np.ones(len(response)), *columns])
+    residual = response - design @ np.linalg.lstsq(design, response)[0]
+    return residual @ residual / (len(response) - design.shape[1])
+
+
+def nothing(latents):
+    del latents
+    return ()
+
+
+def first(latents):
+    return latents[0], latents[0] ** 2
+
+
+def second(latents):
+    return latents[1], latents[1] ** 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "known", "expected"),
+    [
+        (SETTING_11, nothing, 20 * 3 + 30 * 3),
+        (SETTING_11, first, 30 * 3),
+        (SETTING_11, second, 20 * 3),
+        (EARLY, nothing, 20 * 3 * 3 + 20 * 3 + 40 * 3),
+        (EARLY, first, 20 * 3 + 40 * 3),
+        (EARLY, second, 20 * 3 * 3 + 40 * 3),
+        (SETTING_21, nothing, 20 * 3),
+        (SETTING_22, nothing, 20 * 3 * 3),
+    ],
+)
+def test_variance_that_a_modality_leaves_unexplained_is_the_analytic_one(setting, known, expected):
+    settings = settings_of(widths=(1, 1), **setting)
+    drawn = [draw(settings, seed) for seed in range(150)]
+    found = np.array([unexplained(one.response, *known(one.latents)) for one in drawn])
+    error = found.std(ddof=1) / np.sqrt(len(found))
+    assert error < 0.05 * expected
+    assert abs(found.mean() - expected) < 4 * error
+
+
+def test_latents_are_standard_normal():
+    latents = np.concatenate([array.ravel() for array in draw(settings_of(samples=4000), 1).latents])
+    count = len(latents)
+    assert abs(latents.mean()) < 4 / np.sqrt(count)
+    assert abs(latents.var() - 1) < 4 * np.sqrt(2 / count)
+    assert abs((latents**4).mean() - 3) < 4 * np.sqrt(96 / count)
+
+
+@pytest.mark.parametrize("noise", [(0.0, 0.5), (0.4, 0.1)])
+def test_the_share_of_noise_is_what_the_latents_do_not_explain(noise):
+    drawn = draw(settings_of(samples=4000, widths=(40, 40), noise=noise), 1)
+    for m, share in enumerate(noise):
+        inputs = drawn.latents[m], drawn.latents[2]
+        left = np.mean([unexplained(column.astype(float), *inputs) for column in drawn.observed[m].T])
+        # 40 columns of 4000: relative standard error sqrt(2 / 160000).
+        assert left == pytest.approx(share**2, rel=4 * np.sqrt(2 / 160_000), abs=1e-12)
+
+
+@pytest.mark.parametrize("noise", [(0.0, 0.5), (0.4, 0.1)])
+def test_the_signal_is_standardised_before_it_is_weakened(noise):
+    drawn = draw(settings_of(samples=4000, widths=(40, 40), noise=noise), 1)
+    for m, share in enumerate(noise):
+        expected = share**2 + (1 - share) ** 2
+        assert drawn.observed[m].astype(float).var(axis=0).mean() == pytest.approx(expected, rel=0.02)
+
+
+def test_without_noise_columns_have_mean_zero_and_deviation_one():
+    observed = draw(settings_of(noise=(0, 0)), 1).observed
+    for table in observed:
+        np.testing.assert_allclose(table.mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(table.std(axis=0), 1, rtol=1e-5)
+
+
+def test_a_modality_sees_its_own_and_the_shared_latents_only():
+    drawn = draw(settings_of(noise=(0, 0)), 1)
+    own, other = drawn.latents[0], drawn.latents[1]
+    column = drawn.observed[0][:, 0].astype(float)
+    assert unexplained(column, own, drawn.latents[2]) < 1e-10
+    assert unexplained(column, other, drawn.latents[2]) > 0.05
+
+
+def coefficients_of(drawn):
+    """Recover every coefficient of a response without noise: latents, their squares, and products."""
+    one, two, shared = drawn.latents
+    products = np.einsum("ni,nj->nij", one, two).reshape(len(one), -1)
+    design = np.column_stack([one, two, shared, one**2, two**2, shared**2, products])
+    found, _, rank, _ = np.linalg.lstsq(design, drawn.response)
+    assert rank == design.shape[1]
+    np.testing.assert_allclose(design @ found, drawn.response, atol=1e-9)
+    sizes = np.cumsum([part.shape[1] for part in (one, two, shared, one, two, shared)])
+    return np.split(found, sizes)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0, 0), (0.25, 3), (0.3, 4), (1, 12)])
+def test_as_many_products_matter_as_asked_for(fraction, count):
+    for seed in range(5):
+        products = coefficients_of(draw(settings_of(interaction_fraction=fraction), seed))[-1]
+        assert np.count_nonzero(np.abs(products) > 1e-9) == count
+
+
+def test_coefficients_of_products_are_real_numbers_between_minus_three_and_three():
+    settings = settings_of(interaction_fraction=1)
+    products = np.concatenate([coefficients_of(draw(settings, seed))[-1] for seed in range(20)])
+    assert np.abs(products).max() < 3
+    assert (np.abs(products - products.round()) > 1e-6).all()
+    # Uniform: second moment 3 with variance 81 / 5 - 9.
+    assert abs((products**2).mean() - 3) < 4 * np.sqrt(7.2 / len(products))
+
+
+def test_products_that_matter_differ_between_seeds():
+    settings = settings_of(interaction_fraction=0.25)
+    chosen = {tuple(np.flatnonzero(np.abs(coefficients_of(draw(settings, seed))[-1]) > 1e-9)) for seed in range(10)}
+    assert len(chosen) > 5
+
+
+def test_a_quadratic_transform_is_the_square_minus_the_value():
+    drawn = draw(settings_of(transforms=("quadratic", "linear", "quadratic")), 3)
+    one, two, shared, one_squared, two_squared, shared_squared, _ = coefficients_of(drawn)
+    np.testing.assert_allclose(one_squared, -one, atol=1e-9)
+    np.testing.assert_allclose(shared_squared, -shared, atol=1e-9)
+    np.testing.assert_allclose(two_squared, 0, atol=1e-9)
+    assert (np.abs(two) > 1e-6).all()
+
+
+def test_strengths_multiply_the_coefficients():
+    weak, strong = (
+        coefficients_of(draw(settings_of(strengths=strengths, interaction_strength=interaction), 3))
+        for strengths, interaction in (((1, 1, 1), 1), ((2, 0, -1), 3))
+    )
+    for index, factor in ((0, 2), (1, 0), (2, -1), (6, 3)):
+        np.testing.assert_allclose(strong[index], factor * weak[index], atol=1e-9)
+
+
+class Recorder:
+    """A random generator that keeps what it gave away."""
+
+    given: list = []  # noqa: RUF012
+    started = 0
+
+    def __init__(self, *arguments):
+        type(self).started += 1
+        self._inner = np.random.Generator(np.random.PCG64(*arguments))
+
+    def __getattr__(self, name):
+        def call(*arguments, **options):
+            values = getattr(self._inner, name)(*arguments, **options)
+            if np.issubdtype(np.asarray(values).dtype, np.floating):
+                type(self).given.append(np.ravel(values))
+            return values
+
+        return call
+
+
+def test_no_random_number_is_used_twice(monkeypatch):
+    recorder = type("Fresh", (Recorder,), {"given": [], "started": 0})
+    monkeypatch.setattr("metafusion.sources.simulation.np.random.default_rng", recorder)
+    draw(settings_of(), 1)
+    numbers = np.concatenate(recorder.given)
+    assert recorder.started == 1
+    assert len(numbers) > 200 * (4 + 3 + 2)
+    assert len(np.unique(numbers)) == len(numbers)
+
+
+def loadings_of(drawn, modality):
+    """Recover the loadings, up to a factor a column, from observations without noise."""
+    inputs = np.column_stack([np.ones(len(drawn.response)), drawn.latents[modality], drawn.latents[2]])
+    return np.linalg.lstsq(inputs, drawn.observed[modality].astype(float))[0][1:]
+
+
+def stand_among(loadings, numbers):
+    """Whether a run of the numbers equals the loadings, row by row, up to a factor a column."""
+    runs = np.lib.stride_tricks.sliding_window_view(numbers, loadings.size).reshape(-1, *loadings.shape)
+    ratios = loadings / loadings[0]
+    return bool(np.isclose(runs / runs[:, :1], ratios, rtol=1e-3).all(axis=(1, 2)).any())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_loadings_are_no_entries_of_the_latents(seed):
+    drawn = draw(settings_of(samples=100, noise=(0, 0)), seed)
+    for modality in (0, 1):
+        loadings = loadings_of(drawn, modality)
+        assert not any(stand_among(loadings, latents.ravel()) for latents in drawn.latents)
+
+
+def test_loadings_that_are_entries_of_the_latents_would_be_found():
+    drawn = draw(settings_of(samples=100, noise=(0, 0)), 1)
+    latents = drawn.latents[0].ravel()
+    reused = latents[5 : 5 + 18].reshape(6, 3) * [2.0, -1.0, 0.3]
+    assert stand_among(reused, latents)
+
+
+def all_of(drawn):
+    return [array.tobytes() for array in (*drawn.observed, drawn.response, *drawn.latents)]
+
+
+def test_a_seed_gives_the_same_draw_again():
+    assert all_of(draw(settings_of(), 5)) == all_of(draw(settings_of(), 5))
+
+
+def test_seeds_give_different_draws():
+    assert not set(all_of(draw(settings_of(), 5))) & set(all_of(draw(settings_of(), 6)))
+
+
+def test_the_global_random_state_has_no_say():
+    before = all_of(draw(settings_of(), 5))
+    np.random.seed(1)  # noqa: NPY002
+    assert all_of(draw(settings_of(), 5)) == before
+
+
+def test_the_noise_changes_neither_latents_nor_response():
+    calm, noisy = (draw(settings_of(noise=noise), 5) for noise in ((0.1, 0.1), (0.5, 0.3)))
+    assert calm.response.tobytes() == noisy.response.tobytes()
+
+
+def test_the_file_of_a_seed_does_not_depend_on_the_other_seeds(tmp_path):
+    acquire(settings_of(), tmp_path / "alone", {}, [3])
+    acquire(settings_of(), tmp_path / "company", {}, [1, 3, 2])
+    name = "draw_3.safetensors"
+    assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "company" / name).read_bytes()
+
+
+@pytest.fixture
+def joined(tmp_path):
+    settings = settings_of(samples=30)
+    acquire(settings, tmp_path, {}, [10, 2])
+    return assemble(settings, tmp_path, {}), tmp_path
+
+
+def test_draws_are_joined_in_the_order_of_their_seeds(joined):
+    assert joined[0].samples["draw"].tolist() == [2] * 30 + [10] * 30
+
+
+def test_every_simulated_sample_is_a_subject_of_its_own(joined):
+    samples = joined[0].samples
+    assert samples["sample"].is_unique
+    assert (samples["subject"] == samples["sample"]).all()
+
+
+def test_simulated_features_and_targets_are_those_of_their_draw(joined):
+    assembled, folder = joined
+    arrays = read_arrays(folder / "draw_10.safetensors")
+    np.testing.assert_array_equal(assembled.samples["target"][30:], arrays["response"])
+    for modality in ("first", "second"):
+        table = assembled.features[modality]
+        assert table["sample"].tolist() == assembled.samples["sample"].tolist()
+        np.testing.assert_array_equal(table.drop(columns="sample")[30:], arrays[modality])
+
+
+def test_simulated_samples_keep_the_contract_and_split_by_their_draw(joined):
+    checked = check(joined[0], "regression", ["first", "second"])
+    splits = split_samples(checked.samples, [2, 10], test_fraction=0.2, validation_fraction=0.25, classes=False)
+    parts = parts_of(splits, 10)
+    assert parts["sample"].tolist() == checked.samples["sample"][30:].tolist()
+    assert parts["part"].value_counts().to_dict() == {"train": 18, "validation": 6, "test": 6}
+
+
+def test_a_modality_without_private_latents_sees_the_shared_ones():
+    drawn = draw(settings_of(private_latents=(0, 3), noise=(0, 0)), 1)
+    assert unexplained(drawn.observed[0][:, 0].astype(float), drawn.latents[2]) < 1e-10

@@ -1,0 +1,139 @@
+"""Real Snakemake runs on tiny data, each in a folder of its own."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+
+
+@dataclass
+class Study:
+    """A folder with a configuration, and the means to run it."""
+
+    folder: Path
+    repository: Path = ROOT
+
+    def write(self, experiments: dict[str, dict], **study: object) -> None:
+        """Write config/config.yaml and one file an experiment."""
+        (self.folder / "config/experiments").mkdir(parents=True, exist_ok=True)
+        for name, experiment in experiments.items():
+            (self.folder / f"config/experiments/{name}.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False))
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump({"experiments": list(experiments)} | study))
+
+    def run(self, *options: str, cores: int = 2) -> subprocess.CompletedProcess:
+        """Run Snakemake; standard output and error together."""
+        return subprocess.run(
+            [SNAKEMAKE, "-s", self.repository / "Snakefile", "--cores", str(cores), *options],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+
+    def succeed(self, *options: str, cores: int = 2) -> str:
+        """Run Snakemake and see it succeed; return what it printed."""
+        done = self.run(*options, cores=cores)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def fail(self, *options: str) -> str:
+        """Run Snakemake and see it fail; return what it printed."""
+        done = self.run(*options)
+        assert done.returncode != 0, done.stdout
+        return done.stdout
+
+    def bytes_of(self, *patterns: str) -> dict[str, bytes]:
+        """Contents of the files that match, by path below results/."""
+        results = self.folder / "results"
+        files = [file for pattern in patterns for file in results.glob(pattern) if file.is_file()]
+        return {str(file.relative_to(results)): file.read_bytes() for file in sorted(files)}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+TABLES = {
+    "title": "A tiny study",
+    "task": "classification",
+    "source": {
+        "kind": "tables",
+        "samples": {"file": "data/samples.csv", "id": "id", "target": "diagnosis", "subject": "person"},
+        "modalities": {"blood": {"file": "data/blood.csv"}, "scan": {"file": "data/scan.tsv"}},
+    },
+    "representations": {"blood": ["raw", 2, "absent"], "scan": ["raw", "absent"]},
+    "cohort": {"hidden": [6], "epochs": 3, "batch_size": 16},
+    "seeds": 2,
+    "seeds_per_block": 1,
+    "metrics": ["accuracy", "log_loss"],
+}
+"""An experiment on a user's own tables."""
+
+SIMULATION = {
+    "title": "A tiny simulation",
+    "task": "regression",
+    "source": {"kind": "simulation", "samples": 80, "widths": [12, 8], "private_latents": [3, 3]},
+    "representations": {"first": {"sizes": ["raw", 3, "absent"], "scaling": "none"}, "second": ["raw", "absent"]},
+    "cohort": {"hidden": [6], "epochs": 3},
+    "split": {"stratify": False},
+    "seeds": 2,
+    "metrics": ["mse"],
+}
+
+
+def write_tables(folder: Path, subjects: int = 30, seed: int = 0, **samples_columns: object) -> None:
+    """Write a sample table and two modalities with signal: two samples a person, some without a scan."""
+    random = np.random.default_rng(seed)
+    people = np.repeat([f"p{number:02d}" for number in range(subjects)], 2)
+    names = [f"{person}_{visit}" for person, visit in zip(people, [1, 2] * subjects, strict=True)]
+    sick = np.repeat(np.arange(subjects) % 2, 2)
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    samples = pd.DataFrame({"id": names, "person": people, "diagnosis": np.where(sick, "sick", "well")})
+    samples.assign(**samples_columns).to_csv(data / "samples.csv", index=False)
+    blood = pd.DataFrame(random.standard_normal((len(names), 5)), columns=list("abcde"))
+    blood["a"] += sick
+    blood.insert(0, "id", names)
+    blood.to_csv(data / "blood.csv", index=False)
+    scan = pd.DataFrame(random.standard_normal((len(names), 4)), columns=list("wxyz"))
+    scan["w"] -= sick
+    scan.insert(0, "id", names)
+    scan.iloc[:-6].to_csv(data / "scan.tsv", index=False, sep="\t")
+
+
+@pytest.fixture
+def tables_study(study):
+    """A study on tiny tables, not yet run."""
+    write_tables(study.folder)
+    study.write({"tiny": TABLES})
+    return study
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run of both tiny experiments, to be looked at and not to be changed."""
+    study = Study(tmp_path_factory.mktemp("finished"))
+    write_tables(study.folder)
+    study.write({"tiny": TABLES, "drawn": SIMULATION})
+    study.printed = study.succeed()
+    return study
+
+
+@pytest.fixture
+def copy_of(finished, tmp_path):
+    """The finished run again, in a folder that may be changed."""
+    folder = tmp_path / "copy"
+    # copytree keeps the times of files, by which Snakemake judges.
+    shutil.copytree(finished.folder, folder)
+    return Study(folder)
