@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib as mpl
 import numpy as np
@@ -98,8 +99,8 @@ def methods(summary: pd.DataFrame, words: Words) -> Figure:
         axes.grid(axis="x", alpha=0.3)
         seeds = table["seeds"].max()
         better = "higher" if HIGHER_IS_BETTER[words.metric] else "lower"
-        axes.set_xlabel(f"test {words.measure}, mean and standard error over {seeds} seeds ({better} is better)")
-        axes.set_title(words.heading)
+        axes.set_xlabel(f"test {words.measure} ({better} is better)")
+        _head(figure, words, f"mean and standard error over {seeds} seeds")
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
@@ -135,7 +136,7 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
             axes.spines[:].set_visible(False)
         figure.colorbar(image, ax=grid[-1], label=f"test {words.measure}")
         seeds = table["seeds"].max()
-        figure.suptitle(f"{words.heading}: each student, mean over {seeds} seeds")
+        _head(figure, words, f"each student, mean over {seeds} seeds")
     return figure
 
 
@@ -166,7 +167,7 @@ def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words
         grid[0].set_ylabel(f"task loss: {loss}")
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-        figure.suptitle(f"{words.heading}: mean and standard error over {seeds} seeds")
+        _head(figure, words, f"mean and standard error over {seeds} seeds")
     return figure
 
 
@@ -192,7 +193,7 @@ def _confusion(predictions: pd.DataFrame, samples: pd.DataFrame, test: pd.DataFr
     axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="share of the true class")
-    _count_in_title(axes, test, words)
+    _count_in_title(figure, test, words)
     return figure
 
 
@@ -206,10 +207,16 @@ def _predicted_against_true(test: pd.DataFrame, samples: pd.DataFrame, words: Wo
     axes.set_xlabel("true target")
     axes.set_ylabel("prediction of Meta Fusion")
     axes.legend(frameon=False)
-    _count_in_title(axes, test, words)
+    _count_in_title(figure, test, words)
     return figure
 
 
-def _count_in_title(axes: mpl.axes.Axes, test: pd.DataFrame, words: Words) -> None:
+def _count_in_title(figure: Figure, test: pd.DataFrame, words: Words) -> None:
     counts = f"{len(test)} test predictions of {test['sample'].nunique()} samples, {test['seed'].nunique()} seeds"
-    axes.set_title(f"{words.heading}\n{counts}", fontsize=9)
+    _head(figure, words, counts)
+
+
+def _head(figure: Figure, words: Words, what: str) -> None:
+    """Write the experiment's title and what stands behind the figure above it, in lines that fit its width."""
+    characters = int(figure.get_figwidth() * 13)
+    figure.suptitle("\n".join([*wrap(words.heading, characters), *wrap(what, characters)]), fontsize=9)
