@@ -30,7 +30,7 @@ except UserError as error:
 
 wildcard_constraints:
     experiment="|".join(map(re.escape, study.experiments)),
-    block=r"[0-9_\-]+",
+    block=r"[0-9]+(-[0-9]+)?",
     modality=r"[A-Za-z][A-Za-z0-9_]*",
     family=r"networks|linear",
 
@@ -148,6 +148,16 @@ def results_of_all(wildcards):
         for output in outputs
         for path in expand(str(output), experiment=study.experiments)
     ]
+
+
+def category_of(wildcards):
+    """The experiment's name in the report; it says when the data are simulated."""
+    simulated = experiment_of(wildcards).source.simulated
+    return (
+        f"{wildcards.experiment} (simulated data)"
+        if simulated
+        else wildcards.experiment
+    )
 
 
 def print_summaries():

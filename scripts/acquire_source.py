@@ -4,11 +4,15 @@ from pathlib import Path
 
 from metafusion.sources import science_of
 from metafusion.sources.parse import source_from
+from metafusion.sources.wheels import verify
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
     source = source_from(params.source)
     wheels = dict(zip(source.wheels, map(Path, input.wheels), strict=True))
+    for name, wheel in wheels.items():
+        # A wheel may have been put there by hand.
+        verify(name, wheel)
     folder = Path(output.folder)
     folder.mkdir(parents=True, exist_ok=True)
     science_of(source.kind).acquire(source, folder, wheels, list(params.draws))

@@ -146,8 +146,8 @@ class Experiment(Settings):
     @field_validator("seeds")
     @classmethod
     def _seeds_are_distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
-            raise ValueError(f"seeds must be distinct and not negative, found {seeds}")
+        if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
+            raise ValueError(f"seeds must be distinct, not negative and below 2^32, found {seeds}")
         return seeds
 
     @model_validator(mode="after")
@@ -172,17 +172,10 @@ class Experiment(Settings):
 
     @property
     def blocks(self) -> dict[str, list[int]]:
-        """Seeds of each block, by the block's name (``1-5`` or ``7``)."""
-        size = self.seeds_per_block
-        parts = [self.seeds[start : start + size] for start in range(0, len(self.seeds), size)]
-        return {_block_name(part): part for part in parts}
-
-
-def _block_name(seeds: list[int]) -> str:
-    consecutive = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
-    if len(seeds) > 1 and consecutive:
-        return f"{seeds[0]}-{seeds[-1]}"
-    return "_".join(map(str, seeds))
+        """Seeds of each block, ascending, by the block's name: its first and last seed (``1-5``), or its only one."""
+        size, seeds = self.seeds_per_block, sorted(self.seeds)
+        parts = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+        return {f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]): part for part in parts}
 
 
 class Study(Settings):

@@ -189,11 +189,12 @@ def test_a_lone_teacher_is_not_pulled():
 def test_a_diverging_student_is_named(engine):
     students, chosen = all_students(SIZES), Cohort(**FAST | {"learning_rate": 1e30})
     data = some_data(3, "regression", dtype=torch.float32)
+    engines = {
+        "loop": lambda: loop.train(data, students, chosen, "regression", 3),
+        "packed": lambda: packed.train({3: data}, students, chosen, "regression"),
+    }
     with pytest.raises(UserError, match=r"student 'a=.*' is not a number.*learning_rate"):
-        if engine == "loop":
-            loop.train(data, students, chosen, "regression", 3)
-        else:
-            packed.train({3: data}, students, chosen, "regression")
+        engines[engine]()
 
 
 def test_a_student_without_validation_samples_is_named():

@@ -155,6 +155,14 @@ def test_every_given_part_is_kept(samples, seed):
     assert [found[sample] for sample in named["sample"]] == named["given_part"].tolist()
 
 
+@few
+@given(cohorts(), seeds)
+def test_the_validation_part_does_not_depend_on_whether_the_test_part_was_drawn_or_given(samples, seed):
+    drawn = assignment(split_samples(samples, [seed], **FRACTIONS), seed)
+    given_part = [part if part == "test" else None for part in samples["sample"].map(drawn)]
+    assert assignment(split_samples(samples.assign(given_part=given_part), [seed], **FRACTIONS), seed) == drawn
+
+
 def test_where_test_and_validation_are_given_all_others_train():
     samples = table_of([1] * 8, ["a", "b"] * 4).assign(
         given_part=["test", "test", "validation", "validation", None, None, None, None]
