@@ -238,6 +238,11 @@ def _continue(address: str, part: Path, wheel: Wheel) -> None:
     _continue(address, part, wheel)
 
 
+def fetch_all(folder: str | Path) -> None:
+    """Make all wheels stand in a folder; see :func:`fetch`."""
+    for name, wheel in WHEELS.items():
+        fetch(name, Path(folder) / wheel.file)
+
+
 if __name__ == "__main__":
-    for _name, _wheel in WHEELS.items():
-        fetch(_name, Path(sys.argv[1]) / _wheel.file)
+    fetch_all(sys.argv[1])
