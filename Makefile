@@ -35,7 +35,7 @@ wheels: env
 	$(BIN)/python -m metafusion.sources.wheels resources/wheels
 
 test: check wheels
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 clean:
 	rm -rf .venv results resources logs .snakemake

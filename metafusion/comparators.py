@@ -113,9 +113,9 @@ def _logistic(features: np.ndarray, targets: np.ndarray, rows: np.ndarray, class
 
 def _ridge(features: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
     """Return predictions of every strength, each of shape (samples, 1)."""
-    # One target a strength, so that all strengths share one singular value decomposition.
+    # One target a strength, so that all strengths share one matrix of products.
     copies = np.repeat(targets[rows, None], len(STRENGTHS), axis=1)
-    model = Ridge(alpha=1 / STRENGTHS, solver="svd").fit(features[rows], copies)
+    model = Ridge(alpha=1 / STRENGTHS, solver="cholesky").fit(features[rows], copies)
     return list(model.predict(features).T[:, :, None])
 
 

@@ -76,8 +76,8 @@ def greedy(outputs: np.ndarray, losses: np.ndarray, seen: np.ndarray, loss: Loss
     ranked = np.argsort(losses, kind="stable")
     # Small cohorts keep at least one student and start with no more than they keep.
     kept = ranked[: max(1, int(settings.keep * len(losses)))]
-    members = list(kept[: settings.start])
-    candidates = list(kept[settings.start :])
+    start = min(settings.start, settings.most)
+    members, candidates = list(kept[:start]), list(kept[start:])
 
     def weights_of(chosen: list[int]) -> np.ndarray:
         mask = np.zeros(len(losses))

@@ -1,5 +1,6 @@
 """Ensembles chosen on the validation part, and every method's score. Nothing else reads the test part's targets."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,6 +15,8 @@ from metafusion.targets import classes_of, numbers_of
 
 INDEPENDENT = "independent_"
 STUDENT = "student_"
+IS_STUDENT = re.compile(rf"(?:{INDEPENDENT})?{STUDENT}\d+$")
+"""The name of a student as a method; no modality's name makes another method look like one."""
 
 
 def evaluate(
@@ -135,7 +138,7 @@ def family_of(method: str) -> str:
     >>> family_of("independent_meta_fusion"), family_of("logistic_regression_csf"), family_of("modality_csf")
     ('independent', 'linear', 'network')
     """
-    if STUDENT in method:
+    if IS_STUDENT.match(method):
         return "independent_student" if method.startswith(INDEPENDENT) else "student"
     if method.startswith(INDEPENDENT):
         return "independent"

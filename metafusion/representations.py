@@ -100,9 +100,9 @@ def fit(values: np.ndarray, sizes: list[Representation], scaling: str, where: st
     known = ~np.isnan(values).all(axis=0)
     columns = values.astype(np.float64)
     medians = np.zeros(values.shape[1])
-    medians[known] = SimpleImputer(strategy="median").fit(columns[:, known]).statistics_
-    filled = np.where(np.isnan(columns), medians, columns)
     try:
+        medians[known] = SimpleImputer(strategy="median").fit(columns[:, known]).statistics_
+        filled = np.where(np.isnan(columns), medians, columns)
         kept = VarianceThreshold().fit(filled).get_support()
     except ValueError:
         raise UserError(f"{where}: no feature varies within the training part; remove the modality") from None

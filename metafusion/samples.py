@@ -112,7 +112,7 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
         if bad.any():
             row = samples[bad].iloc[0]
             raise UserError(
-                f"target of sample {row['sample']!r} is {row['target']!r}: regression needs finite numbers; "
+                f"target of sample {row['sample']!r} is {_as_written(row['target'])}: regression needs finite numbers; "
                 "clean the column, or set 'task: classification'"
             )
         if numbers.nunique() < 2:
@@ -132,6 +132,11 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
             f"target: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
         )
     return labels
+
+
+def _as_written(value: object) -> str:
+    """Return text in quotes and numbers without their numpy name."""
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _as_labels(target: pd.Series) -> pd.Series:

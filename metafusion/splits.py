@@ -70,6 +70,9 @@ def _split_once(
     labels = units.agg(lambda values: values.mode().iloc[0]) if stratify else units.first()
     given = pd.Series(np.nan, index=labels.index, dtype="object")
     if "given_part" in samples:
+        known = samples[samples["given_part"].notna()]
+        if unit == "subject":
+            refuse_overlap(known["subject"], known["given_part"], "the given split")
         given = samples.groupby(column, sort=True)["given_part"].first().astype("object")
     parts = given.copy()
     # One stream a seed and purpose, so that the validation part does not depend on how the test part was drawn.

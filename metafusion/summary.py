@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from metafusion.evaluation import STUDENT
+from metafusion.evaluation import IS_STUDENT, STUDENT
 from metafusion.metrics import HIGHER_IS_BETTER
 
 
@@ -24,7 +24,7 @@ def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
         seed), ``seeds``, ``mark``: ``best``, or ``within_se`` for means within one standard error (the best method's)
         of the best. The prior, a reference, competes like any other. Best first within each metric.
     """
-    test = scores[(scores["part"] == "test") & ~scores["method"].str.contains(STUDENT)]
+    test = scores[(scores["part"] == "test") & ~scores["method"].str.match(IS_STUDENT)]
     groups = test.groupby(["metric", "method", "family"], sort=True)["value"]
     table = groups.agg(mean="mean", sd="std", seeds="count").reset_index()
     table["se"] = table["sd"] / np.sqrt(table["seeds"])
@@ -49,7 +49,7 @@ def students_table(scores: pd.DataFrame, students: pd.DataFrame, metrics: list[s
         The columns of ``students``, then ``cohort`` (``chosen_penalty`` or ``independent``), ``metric``, ``mean``,
         ``se``, ``seeds``.
     """
-    test = scores[(scores["part"] == "test") & scores["method"].str.contains(STUDENT) & scores["metric"].isin(metrics)]
+    test = scores[(scores["part"] == "test") & scores["method"].str.match(IS_STUDENT) & scores["metric"].isin(metrics)]
     numbers = test["method"].str.extract(rf"{STUDENT}(\d+)$")[0].astype(int)
     cohort = np.where(test["family"] == "student", "chosen_penalty", "independent")
     groups = test.assign(student=numbers, cohort=cohort).groupby(["student", "cohort", "metric"], sort=True)["value"]

@@ -15,10 +15,11 @@ def numbers_of(samples: pd.DataFrame, classes: list[str]) -> np.ndarray:
     """Return class numbers (int64), or the target itself (float64) where there are no classes; shape (samples,)."""
     if not classes:
         return samples["target"].to_numpy(np.float64)
-    codes = pd.Categorical(samples["target"], categories=classes).codes.astype(np.int64)
-    if (codes < 0).any():
-        raise ValueError("a target is none of the classes")
-    return codes
+    numbers = {name: number for number, name in enumerate(classes)}
+    unknown = set(samples["target"]) - set(classes)
+    if unknown:
+        raise ValueError(f"targets {sorted(unknown)} are none of the classes {classes}")
+    return samples["target"].map(numbers).to_numpy(np.int64)
 
 
 def without_test(targets: np.ndarray, parts: pd.Series) -> np.ndarray:

@@ -10,7 +10,7 @@ from metafusion.errors import did_you_mean
 
 Task = Literal["classification", "regression"]
 Size = Annotated[int, Field(ge=1)]
-Penalty = Annotated[float, Field(ge=0)]
+Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 REGRESSION_METRICS = ("mse", "mae", "r2")
@@ -73,7 +73,9 @@ class Ensemble(Settings):
     """The greedy ensemble (the method called Meta Fusion)."""
 
     keep: float = Field(default=0.8, gt=0, le=1, description="Share of the students, best first, that may be members.")
-    start: int = Field(default=3, ge=1, description="Number of the best students to start with.")
+    start: int = Field(
+        default=3, ge=1, description="Number of the best students to start with; never more than 'most'."
+    )
     most: int = Field(default=30, ge=1, description="Members at most.")
 
 
@@ -83,7 +85,7 @@ class Cohort(Settings):
     hidden: list[Size] = Field(default=[64, 32], description="Widths of the hidden layers of every student's head.")
     epochs: Size = Field(default=30, description="Epochs, the same for every penalty and every network.")
     batch_size: Size = Field(default=64, description="Samples in a mini-batch.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Step size of Adam.")
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Step size of Adam.")
     penalties: list[Penalty] = Field(
         default=[0.0, 0.99, 3.0],
         min_length=1,

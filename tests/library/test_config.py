@@ -239,11 +239,12 @@ def test_a_seed_that_is_accepted_can_be_clustered_with(load):
         ("5", 2, {"1-2": [1, 2], "3-4": [3, 4], "5": [5]}),
         ("3", 1, {"1": [1], "2": [2], "3": [3]}),
         ("2", 100, {"1-2": [1, 2]}),
-        ("[1, 3, 5, 6]", 2, {"1_3": [1, 3], "5-6": [5, 6]}),
-        ("[2, 1]", 2, {"2_1": [2, 1]}),
+        ("[1, 3, 5, 6]", 2, {"1-3": [1, 3], "5-6": [5, 6]}),
+        ("[2, 1]", 2, {"1-2": [1, 2]}),
+        ("[9, 1, 5]", 2, {"1-5": [1, 5], "9": [9]}),
     ],
 )
-def test_blocks_take_seeds_in_order_and_are_named_after_them(load, seeds, size, blocks):
+def test_blocks_take_seeds_in_ascending_order_and_are_named_by_their_ends(load, seeds, size, blocks):
     assert load(f"seeds: {seeds}\nseeds_per_block: {size}").blocks == blocks
 
 

@@ -53,8 +53,9 @@ class Server:
             request.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         request.end_headers()
         body = body[: len(body) // 2] if fault == "cut" else body
-        request.wfile.write(body)
+        # Noted before the last byte goes out, because the client may be done before this thread goes on.
         self.sent.append(len(body))
+        request.wfile.write(body)
 
     def close(self):
         self.http.shutdown()
