@@ -1,6 +1,5 @@
 """Ensembles chosen on the validation part, and every method's score. Nothing else reads the test part's targets."""
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,14 +8,11 @@ import pandas as pd
 from metafusion import ensembles
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble, Task
+from metafusion.methods import INDEPENDENT, STUDENT, family_of
 from metafusion.metrics import measure
+from metafusion.predictions import answers_of, long_predictions
 from metafusion.samples import PARTS
 from metafusion.targets import classes_of, numbers_of
-
-INDEPENDENT = "independent_"
-STUDENT = "student_"
-IS_STUDENT = re.compile(rf"(?:{INDEPENDENT})?{STUDENT}\d+$")
-"""The name of a student as a method; no modality's name makes another method look like one."""
 
 
 def evaluate(
@@ -130,27 +126,6 @@ def student_answers(predictions: np.ndarray, seen: np.ndarray, chosen: int) -> d
     }
 
 
-def family_of(method: str) -> str:
-    """Return the family of a method, by its name.
-
-    Examples
-    --------
-    >>> family_of("independent_meta_fusion"), family_of("logistic_regression_csf"), family_of("modality_csf")
-    ('independent', 'linear', 'network')
-    """
-    if IS_STUDENT.match(method):
-        return "independent_student" if method.startswith(INDEPENDENT) else "student"
-    if method.startswith(INDEPENDENT):
-        return "independent"
-    if method.startswith(("logistic_regression", "ridge_regression")):
-        return "linear"
-    if method == "prior":
-        return "reference"
-    if method.startswith(("modality_", "early_fusion", "late_fusion")):
-        return "network"
-    return "cohort"
-
-
 def score(
     answers: dict[str, np.ndarray],
     targets: np.ndarray,
@@ -186,32 +161,3 @@ def score(
                 value = measure(metric, outputs[here], targets[here]) if here.any() else float("nan")
                 rows.append((method, family_of(method), seed, part, metric, value))
     return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
-
-
-def long_predictions(
-    answers: dict[str, np.ndarray], parts: pd.DataFrame, classes: list[str], seed: int
-) -> pd.DataFrame:
-    """Return predictions as a long table: ``method``, ``seed``, ``sample``, ``part``, then one column an output.
-
-    Columns are ``logit_<class>``, or ``prediction`` in regression.
-    """
-    names = [f"logit_{name}" for name in classes] or ["prediction"]
-    tables = []
-    for method, outputs in answers.items():
-        table = pd.DataFrame(outputs.astype(np.float32), columns=names)
-        table.insert(0, "method", method)
-        table.insert(1, "seed", seed)
-        table.insert(2, "sample", parts["sample"])
-        table.insert(3, "part", parts["part"])
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def answers_of(predictions: pd.DataFrame, seed: int, samples: pd.Series) -> dict[str, np.ndarray]:
-    """Undo :func:`long_predictions` for one seed: outputs by method, rows in the order of the samples."""
-    here = predictions[predictions["seed"] == seed]
-    names = predictions.columns[4:]
-    return {
-        method: table.set_index("sample").loc[samples, names].to_numpy()
-        for method, table in here.groupby("method", sort=False)
-    }

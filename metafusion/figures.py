@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from metafusion.files import whole
-from metafusion.metrics import HIGHER_IS_BETTER, LABELS
+from metafusion.methods import HIGHER_IS_BETTER, LABELS
 from metafusion.summary import confusion
 
 STYLE = {

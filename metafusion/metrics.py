@@ -4,25 +4,6 @@ import numpy as np
 from scipy.special import softmax
 from sklearn import metrics as scores
 
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "roc_auc": True,
-    "log_loss": False,
-    "mse": False,
-    "mae": False,
-    "r2": True,
-}
-LABELS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "roc_auc": "area under the ROC curve",
-    "log_loss": "cross-entropy (nats)",
-    "mse": "mean squared error",
-    "mae": "mean absolute error",
-    "r2": "R²",
-}
-
 
 def measure(metric: str, outputs: np.ndarray, targets: np.ndarray) -> float:
     """Measure predictions.
@@ -30,7 +11,7 @@ def measure(metric: str, outputs: np.ndarray, targets: np.ndarray) -> float:
     Parameters
     ----------
     metric : str
-        A key of :data:`HIGHER_IS_BETTER`.
+        A key of :data:`metafusion.methods.HIGHER_IS_BETTER`.
     outputs : ndarray, shape (samples, outputs)
         Logits (one a class) or predictions (one).
     targets : ndarray, shape (samples,)

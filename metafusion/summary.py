@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from metafusion.evaluation import IS_STUDENT, STUDENT
-from metafusion.metrics import HIGHER_IS_BETTER
+from metafusion.methods import HIGHER_IS_BETTER, IS_STUDENT, STUDENT
 
 
 def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:

@@ -39,16 +39,16 @@ def experiment_of(wildcards):
     return study.experiments[wildcards.experiment]
 
 
-def code_of(script, source=False):
-    """Hash of the library code that a script imports; with the module of the source's kind where it is used."""
+def code_of(script, source=False, family=False):
+    """Hash of the library code that a script imports, and of what it imports by name: a source's kind, a family."""
 
     def code(wildcards):
-        extra = (
-            (f"metafusion.sources.{experiment_of(wildcards).source.kind}",)
-            if source
-            else ()
-        )
-        return code_hash(ROOT / "scripts" / f"{script}.py", ROOT, extra)
+        extra = []
+        if source:
+            extra.append(f"metafusion.sources.{experiment_of(wildcards).source.kind}")
+        if family:
+            extra.append(f"metafusion.comparators.{wildcards.family}")
+        return code_hash(ROOT / "scripts" / f"{script}.py", ROOT, tuple(extra))
 
     return code
 

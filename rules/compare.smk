@@ -19,7 +19,7 @@ rule train_comparators:
         "../environment.yaml"
     threads: study.threads
     params:
-        code=code_of("train_comparators"),
+        code=code_of("train_comparators", family=True),
         cohort=setting("cohort"),
         task=setting("task"),
         modalities=modalities_of,

@@ -19,6 +19,8 @@ rule train_cohort:
         selection="<results>/{experiment}/cohort/{block}/selection.tsv",
     log:
         "<logs>/{experiment}/train_cohort/{block}.log",
+    # The longest jobs start first, so that the last core does not wait for them alone.
+    priority: 10
     conda:
         "../environment.yaml"
     threads: study.threads

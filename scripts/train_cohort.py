@@ -4,6 +4,8 @@ from pathlib import Path
 
 from metafusion import latents
 from metafusion.cohort import block, packed
+from metafusion.cohort.loop import Data
+from metafusion.cohort.seed_data import collect
 from metafusion.cohort.students import all_students
 from metafusion.config.models import Cohort
 from metafusion.files import read_table
@@ -13,7 +15,7 @@ with job(snakemake) as (input, output, params, log):
     samples, splits = read_table(input.samples), read_table(input.splits)
     views = latents.read(input.latents, list(params.sizes))
     students, settings = all_students(params.sizes), Cohort(**params.cohort)
-    data = {seed: block.data_of_seed(samples, splits, views, seed, params.task) for seed in params.seeds}
+    data = {seed: Data.of(collect(samples, splits, views, seed, params.task)) for seed in params.seeds}
     trained = packed.train(data, students, settings, params.task)
     block.write(Path(output.students).parent, students, settings.penalties, trained)
     for seed, one in trained.items():

@@ -1,25 +1,28 @@
 """Rule train_comparators: one family of plain methods, for every seed of a block."""
 
+from importlib import import_module
+
 import pandas as pd
 
-from metafusion import comparators, latents
-from metafusion.cohort import block
+from metafusion import latents
+from metafusion.cohort.seed_data import collect
 from metafusion.config.models import Cohort
-from metafusion.evaluation import long_predictions
 from metafusion.files import read_table, write_table
+from metafusion.predictions import long_predictions
 from metafusion.splits import parts_of
 from metafusion.targets import classes_of
 from metafusion.workflow.job import job
 
+# By name, so that the linear family does not wait for torch.
+family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
+
 with job(snakemake) as (input, output, params, log):
     samples, splits = read_table(input.samples), read_table(input.splits)
-    views = latents.read(input.latents, params.modalities)
+    views, settings, task = latents.read(input.latents, params.modalities), Cohort(**params.cohort), params.task
     tables = []
     for seed in params.seeds:
-        data = block.data_of_seed(samples, splits, views, seed, params.task)
-        answers = comparators.train(
-            snakemake.wildcards.family, data, params.modalities, Cohort(**params.cohort), params.task, seed
-        )
-        tables.append(long_predictions(answers, parts_of(splits, seed), classes_of(samples, params.task), seed))
+        data = collect(samples, splits, views, seed, task)
+        answers = family.train(data, params.modalities, settings, task, seed)
+        tables.append(long_predictions(answers, parts_of(splits, seed), classes_of(samples, task), seed))
         log.info("seed %d: %s", seed, ", ".join(answers))
     write_table(pd.concat(tables, ignore_index=True), output.predictions)

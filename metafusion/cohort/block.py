@@ -4,51 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from metafusion.cohort import students as cohort_students
-from metafusion.cohort.loop import Data, Trained
+from metafusion.cohort.loop import Trained
 from metafusion.cohort.students import Student
-from metafusion.config.models import Task
 from metafusion.files import write_arrays, write_table
-from metafusion.splits import parts_of
-from metafusion.targets import classes_of, numbers_of, without_test
-
-
-def data_of_seed(
-    samples: pd.DataFrame, splits: pd.DataFrame, latents: dict[str, dict[str, np.ndarray]], seed: int, task: Task
-) -> Data:
-    """Collect what one seed learns from; the test part's targets are not in it.
-
-    Parameters
-    ----------
-    samples : DataFrame
-        ``sample``, ``target``.
-    splits : DataFrame
-        See metafusion.splits.
-    latents : dict
-        By modality, see :func:`metafusion.latents.read`.
-    """
-    parts = parts_of(splits, seed)
-    chosen = samples.set_index("sample").loc[parts["sample"]]
-    classes = classes_of(samples, task)
-    targets = without_test(numbers_of(chosen, classes), parts["part"])
-    prefix = f"seed_{seed}/"
-    views, present = {}, {}
-    for modality, arrays in latents.items():
-        for key, array in arrays.items():
-            if key == f"{prefix}present":
-                present[modality] = torch.from_numpy(array)
-            elif key.startswith(prefix):
-                views[modality, key.removeprefix(prefix)] = torch.from_numpy(array)
-    return Data(
-        views=views,
-        present=present,
-        targets=torch.from_numpy(targets) if classes else torch.from_numpy(targets).float()[:, None],
-        training=torch.from_numpy(np.flatnonzero(parts["part"] == "train")),
-        validation=torch.from_numpy(np.flatnonzero(parts["part"] == "validation")),
-        outputs=len(classes) or 1,
-    )
 
 
 def write(folder: str | Path, students: list[Student], penalties: list[float], trained: dict[int, Trained]) -> None:

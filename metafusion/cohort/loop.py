@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metafusion.cohort.losses import divergence_of, mean_where, task_losses
+from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import Student
 from metafusion.cohort.teachers import choose_penalty, teaching_weights
 from metafusion.config.models import Cohort, Task
@@ -39,6 +40,22 @@ class Data:
     training: Tensor
     validation: Tensor
     outputs: int
+
+    @classmethod
+    def of(cls, data: SeedData) -> "Data":
+        """Return the same as tensors; numbers as targets get the views' type and shape (samples, 1)."""
+        views = {view: torch.from_numpy(array) for view, array in data.views.items()}
+        targets = torch.from_numpy(data.targets)
+        if targets.is_floating_point():
+            targets = targets.to(next(iter(views.values())).dtype)[:, None]
+        return cls(
+            views=views,
+            present={modality: torch.from_numpy(array) for modality, array in data.present.items()},
+            targets=targets,
+            training=torch.from_numpy(data.training),
+            validation=torch.from_numpy(data.validation),
+            outputs=data.outputs,
+        )
 
     def input_of(self, student: Student) -> Tensor:
         """Return what a student sees, shape (samples, width)."""

@@ -5,18 +5,19 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from metafusion import comparators
 from metafusion.cohort import loop
+from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import all_students
+from metafusion.comparators import linear as linear_family
+from metafusion.comparators import networks as networks_family
 from metafusion.config.models import Cohort
 
 MODALITIES = ["blood", "scan"]
 SETTINGS = Cohort(hidden=[6, 4], epochs=6, batch_size=8, learning_rate=0.02)
-TRAINING, VALIDATION = torch.arange(0, 36), torch.arange(36, 50)
+TRAINING, VALIDATION = np.arange(36), np.arange(36, 50)
 TASKS = ["classification", "regression"]
 STRENGTHS = [10.0 ** (-4 + 6 * step / 12) for step in range(13)]
 
@@ -30,12 +31,11 @@ def some_data(task, seed=0, missing=0.0, classes=3, samples=60):
     signal = sum(raw[name][:, 0] * present[name] for name in raw) + 0.3 * random.standard_normal(samples)
     if task == "classification":
         targets = np.searchsorted(np.quantile(signal, np.arange(1, classes) / classes), signal)
-        tensor, outputs = torch.from_numpy(targets).long(), classes
+        targets, outputs = targets.astype(np.int64), classes
     else:
-        tensor, outputs = torch.from_numpy(signal[:, None]), 1
-    views = {(name, "raw"): torch.from_numpy(np.where(present[name][:, None], raw[name], 0)) for name in raw}
-    here = {name: torch.from_numpy(mask) for name, mask in present.items()}
-    return loop.Data(views, here, tensor, TRAINING, VALIDATION, outputs)
+        targets, outputs = signal, 1
+    views = {(name, "raw"): np.where(present[name][:, None], raw[name], 0) for name in raw}
+    return SeedData(views, present, targets, TRAINING, VALIDATION, outputs)
 
 
 @cache
@@ -46,20 +46,20 @@ def usual_networks(task, missing=0.0):
 @cache
 def usual_cohort(task):
     students = all_students({name: ["raw", "absent"] for name in MODALITIES})
-    trained = loop.train(some_data(task), students, SETTINGS, task, 1)
+    trained = loop.train(loop.Data.of(some_data(task)), students, SETTINGS, task, 1)
     return dict(zip((student.name for student in students), trained.predictions[0], strict=True))
 
 
 def raw_of(data, *modalities):
-    return np.concatenate([data.views[name, "raw"].numpy() for name in modalities], axis=1)
+    return np.concatenate([data.views[name, "raw"] for name in modalities], axis=1)
 
 
 def networks(data, task, modalities=MODALITIES, seed=1):
-    return comparators.networks(data, modalities, SETTINGS, task, seed)
+    return networks_family.train(data, modalities, SETTINGS, task, seed)
 
 
 def linear(data, task, modalities=MODALITIES):
-    return comparators.linear(data, modalities, task)
+    return linear_family.train(data, modalities, SETTINGS, task, 1)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -78,7 +78,7 @@ def test_a_network_is_the_student_that_sees_the_same_trained_alone(task, method,
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 def test_late_fusion_of_classes_is_the_mean_of_the_probabilities(missing):
     data, found = some_data("classification", missing=missing), usual_networks("classification", missing)
-    seen = np.stack([data.present[name].numpy() for name in MODALITIES]).astype(float)
+    seen = np.stack([data.present[name] for name in MODALITIES]).astype(float)
     probabilities = np.stack([softmax(found[f"modality_{name}"], axis=1) for name in MODALITIES])
     expected = (probabilities * seen[:, :, None]).sum(axis=0) / seen.sum(axis=0)[:, None]
     np.testing.assert_allclose(softmax(found["late_fusion"], axis=1), expected, rtol=1e-6)
@@ -92,7 +92,7 @@ def test_late_fusion_of_numbers_is_their_mean():
 
 def test_late_fusion_of_numbers_leaves_an_absent_modality_out():
     data, found = some_data("regression", missing=0.4), usual_networks("regression", 0.4)
-    only_scan = ~data.present["blood"].numpy()
+    only_scan = ~data.present["blood"]
     assert only_scan.any()
     np.testing.assert_allclose(found["late_fusion"][only_scan], found["modality_scan"][only_scan], rtol=1e-9)
 
@@ -100,7 +100,7 @@ def test_late_fusion_of_numbers_leaves_an_absent_modality_out():
 def test_stacked_late_fusion_is_least_squares_on_the_validation_part():
     data, found = some_data("regression", missing=0.4), usual_networks("regression", 0.4)
     columns = np.hstack([found["modality_blood"], found["modality_scan"]])
-    stack = LinearRegression().fit(columns[36:50], data.targets.numpy()[36:50, 0])
+    stack = LinearRegression().fit(columns[36:50], data.targets[36:50])
     np.testing.assert_allclose(found["late_fusion_stacked"][:, 0], stack.predict(columns), rtol=1e-9)
 
 
@@ -120,14 +120,13 @@ def test_one_modality_has_nothing_to_fuse(task):
     assert set(linear(some_data(task), task, ["blood"])) == {"prior", f"{name}_blood"}
 
 
-@pytest.mark.parametrize("family", ["networks", "linear"])
+@pytest.mark.parametrize("family", [networks_family, linear_family])
 @pytest.mark.parametrize("task", TASKS)
 def test_targets_of_the_test_part_change_nothing(family, task):
     data = some_data(task)
-    before = comparators.train(family, data, MODALITIES, SETTINGS, task, 1)
-    data.targets = data.targets.clone()
+    before = family.train(data, MODALITIES, SETTINGS, task, 1)
     data.targets[50:] = 0
-    after = comparators.train(family, data, MODALITIES, SETTINGS, task, 1)
+    after = family.train(data, MODALITIES, SETTINGS, task, 1)
     assert {name: array.tobytes() for name, array in before.items()} == {
         name: array.tobytes() for name, array in after.items()
     }
@@ -148,7 +147,7 @@ def test_features_of_the_test_part_change_no_other_answer(task):
 def test_samples_without_the_modality_get_the_prior(task):
     data = some_data(task, missing=0.4)
     found = usual_networks(task, 0.4) | linear(data, task)
-    absent = ~data.present["blood"].numpy()
+    absent = ~data.present["blood"]
     assert absent.any()
     name = {"classification": "logistic_regression", "regression": "ridge_regression"}[task]
     for method in ("modality_blood", f"{name}_blood"):
@@ -158,14 +157,14 @@ def test_samples_without_the_modality_get_the_prior(task):
 
 def test_the_prior_of_classes_is_the_log_frequency_in_the_training_part():
     data = some_data("classification")
-    data.targets = torch.tensor([0] * 18 + [1] * 9 + [2] * 9 + [2] * 24)
+    data.targets[:] = [0] * 18 + [1] * 9 + [2] * 9 + [2] * 24
     found = linear(data, "classification")["prior"]
     np.testing.assert_allclose(found, np.tile([math.log(1 / 2), math.log(1 / 4), math.log(1 / 4)], (60, 1)))
 
 
 def test_the_prior_of_numbers_is_the_mean_of_the_training_part():
     data = some_data("regression")
-    expected = data.targets.numpy()[:36].mean()
+    expected = data.targets[:36].mean()
     np.testing.assert_allclose(linear(data, "regression")["prior"], np.full((60, 1), expected))
 
 
@@ -183,7 +182,7 @@ def ridge_by_hand(features, targets, alpha):
 )
 def test_ridge_regression_solves_the_normal_equations_at_the_best_strength(method, used):
     data = some_data("regression", seed=3)
-    targets = data.targets.numpy()[:, 0]
+    targets = data.targets
     candidates = [ridge_by_hand(raw_of(data, *used), targets, 1 / strength) for strength in STRENGTHS]
     errors = [np.mean((answer[36:50] - targets[36:50]) ** 2) for answer in candidates]
     expected = candidates[int(np.argmin(errors))]
@@ -196,7 +195,7 @@ def test_ridge_regression_solves_the_normal_equations_at_the_best_strength(metho
 )
 def test_logistic_regression_is_that_of_scikit_learn_at_the_best_strength(method, used, classes):
     data = some_data("classification", seed=4, classes=classes)
-    features, targets = raw_of(data, *used), data.targets.numpy()
+    features, targets = raw_of(data, *used), data.targets
     best, least = None, np.inf
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=5000).fit(features[:36], targets[:36])
@@ -208,26 +207,26 @@ def test_logistic_regression_is_that_of_scikit_learn_at_the_best_strength(method
 
 
 def test_strengths_span_what_is_said():
-    np.testing.assert_allclose(comparators.STRENGTHS, STRENGTHS)
+    np.testing.assert_allclose(linear_family.STRENGTHS, STRENGTHS)
 
 
 def test_a_class_that_a_modality_never_saw_in_training_is_improbable_but_finite():
     data = some_data("classification")
-    unseen = (data.targets == 2) & (torch.arange(60) < 36)
+    unseen = (data.targets == 2) & (np.arange(60) < 36)
     data.present["blood"] = ~unseen
     found = linear(data, "classification")["logistic_regression_blood"]
     assert np.isfinite(found).all()
-    seen = data.present["blood"].numpy()
+    seen = data.present["blood"]
     assert (softmax(found, axis=1)[seen, 2] < 1e-30).all()
     np.testing.assert_allclose(softmax(found, axis=1)[seen].sum(axis=1), 1)
 
 
 def test_a_modality_that_saw_one_class_in_training_answers_that_class():
     data = some_data("classification")
-    data.present["blood"] = (data.targets == 1) | (torch.arange(60) >= 36)
+    data.present["blood"] = (data.targets == 1) | (np.arange(60) >= 36)
     found = linear(data, "classification")["logistic_regression_blood"]
     assert np.isfinite(found).all()
-    assert (found[data.present["blood"].numpy()].argmax(axis=1) == 1).all()
+    assert (found[data.present["blood"]].argmax(axis=1) == 1).all()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -245,5 +244,5 @@ def test_logistic_answers_are_log_probabilities():
 def test_penalties_of_the_cohort_do_not_reach_the_networks():
     data = some_data("regression")
     other = SETTINGS.model_copy(update={"penalties": [0.0, 5.0]})
-    changed = comparators.networks(data, MODALITIES, other, "regression", 1)
+    changed = networks_family.train(data, MODALITIES, other, "regression", 1)
     np.testing.assert_array_equal(usual_networks("regression")["early_fusion"], changed["early_fusion"])

@@ -6,16 +6,10 @@ import pytest
 
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble
-from metafusion.evaluation import (
-    answers_of,
-    ensemble_answers,
-    evaluate,
-    family_of,
-    long_predictions,
-    score,
-    student_answers,
-)
+from metafusion.evaluation import ensemble_answers, evaluate, score, student_answers
 from metafusion.files import read_table, write_table
+from metafusion.methods import family_of
+from metafusion.predictions import answers_of, long_predictions
 from metafusion.targets import classes_of, numbers_of, without_test
 
 PARTS = pd.DataFrame({"sample": list("abcdef"), "part": ["train"] * 2 + ["validation"] * 2 + ["test"] * 2})

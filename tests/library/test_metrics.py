@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from metafusion.metrics import HIGHER_IS_BETTER, LABELS, measure
+from metafusion.methods import HIGHER_IS_BETTER, LABELS
+from metafusion.metrics import measure
 
 
 def logits(*probabilities):

@@ -61,12 +61,14 @@ LATER = ("evaluate_block", "aggregate_tables", "draw_figures")
 EDITS = {
     "metafusion/figures.py": both("draw_figures"),
     "metafusion/summary.py": both("aggregate_tables", "draw_figures"),
+    "metafusion/evaluation.py": both(*LATER),
     "metafusion/ensembles.py": both("train_comparators", *LATER),
-    "metafusion/comparators.py": both("train_comparators", *LATER),
+    "metafusion/comparators/linear.py": both("train_comparators", *LATER),
     "metafusion/cohort/packed.py": both("train_cohort", "train_comparators", *LATER),
     "metafusion/representations.py": both("extract_latents", "train_cohort", "train_comparators", *LATER),
     "metafusion/cohort/loop.py": both("train_cohort", "train_comparators", *LATER),
 }
+FAMILIES = {"metafusion/comparators/linear.py": {"linear"}, "metafusion/cohort/packed.py": {"networks"}}
 
 
 @pytest.mark.parametrize("module", EDITS)
@@ -76,6 +78,16 @@ def test_an_edit_of_a_module_reruns_what_depends_on_it(edited, module):
         assert would_rerun(edited) == EDITS[module]
     finally:
         undo()
+
+
+@pytest.mark.parametrize("module", FAMILIES)
+def test_an_edit_reruns_the_families_of_comparators_that_depend_on_it(edited, module):
+    undo = edit_code(edited, module)
+    try:
+        printed = edited.succeed("--dry-run")
+    finally:
+        undo()
+    assert set(re.findall(r"family=(\w+)", printed)) == FAMILIES[module]
 
 
 def test_an_edit_of_a_source_reruns_its_experiment_only(edited):

@@ -1,0 +1,78 @@
+"""What one seed learns from, as arrays: collected from samples, splits and latents, without the need of torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from metafusion.cohort.students import Student
+from metafusion.config.models import Task
+from metafusion.splits import parts_of
+from metafusion.targets import classes_of, numbers_of, without_test
+
+
+@dataclass(frozen=True)
+class SeedData:
+    """What one seed learns from.
+
+    Attributes
+    ----------
+    views : dict of (modality, representation) to ndarray of float32, shape (samples, width)
+    present : dict of modality to ndarray of bool, shape (samples,)
+    targets : ndarray, shape (samples,)
+        Class numbers (int64) or numbers (float64); 0 in the test part.
+    training, validation : ndarray of int
+        Rows of the parts.
+    outputs : int
+        Number of classes, or 1.
+    """
+
+    views: dict[tuple[str, str], np.ndarray]
+    present: dict[str, np.ndarray]
+    targets: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    outputs: int
+
+    def input_of(self, student: Student) -> np.ndarray:
+        """Return what a student sees, shape (samples, width)."""
+        return np.concatenate([self.views[view] for view in student.views], axis=1)
+
+    def seen_by(self, student: Student) -> np.ndarray:
+        """Return which samples have at least one of the student's modalities, shape (samples,)."""
+        return np.any([self.present[modality] for modality, _ in student.views], axis=0)
+
+
+def collect(
+    samples: pd.DataFrame, splits: pd.DataFrame, latents: dict[str, dict[str, np.ndarray]], seed: int, task: Task
+) -> SeedData:
+    """Collect what one seed learns from; the test part's targets are not in it.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        ``sample``, ``target``.
+    splits : DataFrame
+        See metafusion.splits.
+    latents : dict
+        By modality, see :func:`metafusion.latents.read`.
+    """
+    parts = parts_of(splits, seed)
+    classes = classes_of(samples, task)
+    targets = numbers_of(samples.set_index("sample").loc[parts["sample"]], classes)
+    prefix = f"seed_{seed}/"
+    views, present = {}, {}
+    for modality, arrays in latents.items():
+        for key, array in arrays.items():
+            if key == f"{prefix}present":
+                present[modality] = array
+            elif key.startswith(prefix):
+                views[modality, key.removeprefix(prefix)] = array
+    return SeedData(
+        views=views,
+        present=present,
+        targets=without_test(targets, parts["part"]),
+        training=np.flatnonzero(parts["part"] == "train"),
+        validation=np.flatnonzero(parts["part"] == "validation"),
+        outputs=len(classes) or 1,
+    )

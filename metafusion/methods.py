@@ -1,0 +1,49 @@
+"""Names of methods and measures, and what the names say."""
+
+import re
+
+INDEPENDENT = "independent_"
+STUDENT = "student_"
+IS_STUDENT = re.compile(rf"(?:{INDEPENDENT})?{STUDENT}\d+$")
+"""The name of a student as a method; no modality's name makes another method look like one."""
+
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "roc_auc": True,
+    "log_loss": False,
+    "mse": False,
+    "mae": False,
+    "r2": True,
+}
+LABELS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "area under the ROC curve",
+    "log_loss": "cross-entropy (nats)",
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "r2": "R²",
+}
+
+
+def family_of(method: str) -> str:
+    """Return the family of a method, by its name.
+
+    Examples
+    --------
+    >>> family_of("independent_meta_fusion"), family_of("logistic_regression_csf"), family_of("modality_csf")
+    ('independent', 'linear', 'network')
+    """
+    if IS_STUDENT.match(method):
+        return "independent_student" if method.startswith(INDEPENDENT) else "student"
+    if method.startswith(INDEPENDENT):
+        return "independent"
+    if method.startswith(("logistic_regression", "ridge_regression")):
+        return "linear"
+    if method == "prior":
+        return "reference"
+    if method.startswith(("modality_", "early_fusion", "late_fusion")):
+        return "network"
+    return "cohort"
