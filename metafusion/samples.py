@@ -56,7 +56,9 @@ def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "
     """
     samples = assembled.samples.copy()
     if samples.empty:
-        raise UserError("no sample is left; see exclusions.tsv for why each one is out")
+        reasons = assembled.exclusions["reason"].value_counts()
+        listed = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.items())
+        raise UserError(f"no sample is left: {listed or 'the source has none'}; check the target column and the ids")
     _refuse_duplicates(samples["sample"], "samples")
     features = {name: _check_features(assembled.features, name, samples["sample"]) for name in modalities}
     seen = pd.concat([table["sample"] for table in features.values()]).unique()

@@ -89,7 +89,7 @@ DATA = {
     "no target at all": (
         TABLES,
         lambda study: edit(study, "samples.csv", lambda table: table.assign(diagnosis="n/a")),
-        ["assemble_samples", "target"],
+        ["assemble_samples", "no sample is left: no target (60 times)", "target column"],
     ),
     "rare class": (
         TABLES,
