@@ -42,3 +42,7 @@ rule all:
 
 onsuccess:
     print_summaries()
+
+
+onerror:
+    print_mistakes()

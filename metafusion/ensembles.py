@@ -1,6 +1,7 @@
 """Ensembles of students: weights chosen on validation data, and how weighted students answer together."""
 
 from collections.abc import Callable
+from math import floor
 
 import numpy as np
 from scipy.special import log_softmax
@@ -75,7 +76,7 @@ def greedy(outputs: np.ndarray, losses: np.ndarray, seen: np.ndarray, loss: Loss
     """
     ranked = np.argsort(losses, kind="stable")
     # Small cohorts keep at least one student and start with no more than they keep.
-    kept = ranked[: max(1, int(settings.keep * len(losses)))]
+    kept = ranked[: max(1, floor(settings.keep * len(losses) + 1e-9))]
     start = min(settings.start, settings.most)
     members, candidates = list(kept[:start]), list(kept[start:])
 

@@ -8,6 +8,7 @@ import pandas as pd
 from metafusion import ensembles
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble, Task
+from metafusion.errors import UserError
 from metafusion.methods import INDEPENDENT, STUDENT, family_of
 from metafusion.metrics import measure
 from metafusion.predictions import answers_of, long_predictions
@@ -57,6 +58,7 @@ def evaluate(
         )
         for table in comparators:
             answers |= answers_of(table, seed, parts["sample"])
+        _refuse_not_finite(answers, seed)
         students = student_answers(cohort.predictions, cohort.seen, cohort.chosen)
         members.append(chosen.assign(seed=seed)[["seed", "method", "student", "weight"]])
         predictions.append(long_predictions(answers, parts, classes, seed))
@@ -64,6 +66,16 @@ def evaluate(
         # Students are many; their learning curves tell of the other parts.
         scores.append(score(students, targets, parts["part"], metrics, seed, only=("test",)))
     return tuple(pd.concat(tables, ignore_index=True) for tables in (members, predictions, scores))
+
+
+def _refuse_not_finite(answers: dict[str, np.ndarray], seed: int) -> None:
+    for method, outputs in answers.items():
+        broken = int((~np.isfinite(outputs)).any(axis=1).sum())
+        if broken:
+            raise UserError(
+                f"seed {seed}: {method} has no finite prediction for {broken} samples; look for extreme "
+                "values among the features"
+            )
 
 
 def ensemble_answers(

@@ -16,6 +16,9 @@ import safetensors.numpy
 
 from metafusion.errors import UserError
 
+TEXT = ("sample", "subject", "modality", "reason", "class", "name", "part", "method", "family", "metric", "mark")
+"""Columns that are text in every table of this project: the sample 007 must not become 7."""
+
 
 @contextmanager
 def whole(path: str | Path) -> Callable[[], Path]:
@@ -48,7 +51,8 @@ def read_table(
         if str(path).endswith(".parquet"):
             filters = None if rows is None else [(rows[0], "in", set(rows[1]))]
             return pd.read_parquet(path, columns=columns, filters=filters)
-        return pd.read_csv(path, sep="\t", usecols=columns, keep_default_na=False, na_values=[""])
+        text = dict.fromkeys(TEXT, "str")
+        return pd.read_csv(path, sep="\t", usecols=columns, keep_default_na=False, na_values=[""], dtype=text)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:

@@ -1,7 +1,7 @@
 """Measures of predictions, all from scikit-learn."""
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn import metrics as scores
 
 
@@ -28,7 +28,8 @@ def measure(metric: str, outputs: np.ndarray, targets: np.ndarray) -> float:
         return float(function(targets, outputs[:, 0]))
     classes = np.arange(outputs.shape[1])
     if metric == "log_loss":
-        return float(scores.log_loss(targets, softmax(outputs.astype(np.float64), axis=1), labels=classes))
+        # Not scikit-learn's, which clips probabilities and so flatters those who are confidently wrong.
+        return float(-log_softmax(outputs.astype(np.float64), axis=1)[np.arange(len(targets)), targets].mean())
     if metric == "roc_auc":
         if len(np.unique(targets)) < len(classes):
             return float("nan")

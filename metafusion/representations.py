@@ -146,4 +146,11 @@ def latents(
     transform = fit(values[training & present], sizes, scaling, where)
     # The comparators use raw features whether or not a student does.
     wanted = dict.fromkeys(["raw", *[size for size in sizes if size != "absent"]])
-    return {name_of(size): transform.apply(values, present, size) for size in wanted}, transform
+    mapped = {name_of(size): transform.apply(values, present, size) for size in wanted}
+    for name, array in mapped.items():
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{where}: {name} leaves the numbers after scaling; a feature hardly varies in the training "
+                "part and is extreme in a sample: remove it, or set 'scaling: none'"
+            )
+    return mapped, transform

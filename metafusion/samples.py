@@ -129,7 +129,8 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
     rare = counts[counts < FEWEST_SUBJECTS]
     if len(rare):
         shown = ", ".join(f"{name!r}: {count}" for name, count in rare.items())
-        hint = "; is the target a number? then set 'task: regression'" if len(counts) > 20 else ""
+        numeric = pd.api.types.is_numeric_dtype(target)
+        hint = "; or, as the target holds numbers, set 'task: regression'" if numeric and len(counts) > 5 else ""
         raise UserError(
             f"target: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
         )

@@ -21,7 +21,8 @@ def split_samples(
     """Assign every sample to a part, for every seed.
 
     An official part (column ``given_part``) is kept as it is: where it names test samples, the others are split into
-    train and validation only; where it also names validation samples, the others train.
+    train and validation only; where it also names validation samples, the others train. Where it leaves no sample free
+    and names none for validation, these are drawn from its training samples.
 
     Parameters
     ----------
@@ -79,6 +80,8 @@ def _split_once(
     for part, fraction, stream in (("test", test_fraction, 0), ("validation", validation_fraction, 1)):
         # numpy, because scikit-learn cannot index the text index of pandas 3.
         free = parts.index[parts.isna()].to_numpy(object)
+        if part == "validation" and not len(free):
+            free = parts.index[parts == "train"].to_numpy(object)
         if (given == part).any() or not len(free):
             continue
         generator = np.random.RandomState(np.random.SeedSequence([seed, stream]).generate_state(1)[0])

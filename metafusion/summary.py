@@ -34,7 +34,9 @@ def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
 def _mark(table: pd.DataFrame, higher: bool) -> pd.DataFrame:
     table = table.sort_values(["mean", "method"], ascending=[not higher, True], kind="stable")
     best = table.iloc[0]
-    near = (table["mean"] - best["mean"]).abs() <= (0 if np.isnan(best["se"]) else best["se"])
+    error = 0 if np.isnan(best["se"]) else best["se"]
+    # Exactly one error away counts, and rounding must not decide.
+    near = (table["mean"] - best["mean"]).abs() <= error * (1 + 1e-9)
     marks = np.where(table["mean"] == best["mean"], "best", np.where(near, "within_se", ""))
     return table.assign(mark=marks)
 

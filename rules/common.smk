@@ -6,9 +6,11 @@ makes   no file
 """
 
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
+STARTED = time.time()
 sys.path.insert(0, str(ROOT))
 
 from snakemake.exceptions import WorkflowError
@@ -18,7 +20,7 @@ from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
 from metafusion.workflow.library import put_first
-from metafusion.workflow.summaries import summaries
+from metafusion.workflow.summaries import mistakes, summaries
 
 put_first(ROOT)
 
@@ -158,6 +160,10 @@ def category_of(wildcards):
         if simulated
         else wildcards.experiment
     )
+
+
+def print_mistakes():
+    print(f"\n{mistakes(Path(workflow.pathvars.items['logs']), STARTED)}\n")
 
 
 def print_summaries():

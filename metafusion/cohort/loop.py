@@ -235,18 +235,20 @@ def _train_at(
             if penalty > 0:
                 pulls = [divergence_of(i, outputs[i], peers, teaching, seen[:, rows], task) for i in everyone]
                 total = total + penalty * sum(pulls)
-                divergences += len(rows) * torch.stack(pulls).detach().numpy()
+                divergences += seen[:, rows].sum(dim=1).numpy() * torch.stack(pulls).detach().numpy()
             optimiser.zero_grad()
             total.backward()
             optimiser.step()
-            sums += len(rows) * torch.stack(tasks).detach().numpy()
+            drawn = seen[:, rows].sum(dim=1).numpy()
+            sums += drawn * torch.stack(tasks).detach().numpy()
         validation = _validation_losses(heads, inputs, seen, data, task)
         if not np.isfinite(validation).all():
             broken = students[int(np.argmin(np.isfinite(validation)))]
             raise UserError(not_a_number(seed, penalty, broken, epoch))
         for i in np.flatnonzero(validation < losses):
             losses[i], best_epochs[i], best[i] = validation[i], epoch, copy.deepcopy(heads[i].state_dict())
-        count = len(data.training)
+        # Means over the samples that a student sees.
+        count = seen[:, data.training].sum(dim=1).numpy()
         history.append(
             pd.DataFrame(
                 {

@@ -246,7 +246,9 @@ class _Run:
         self.best = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
         best_losses = torch.full(self.shape, torch.inf, dtype=self.dtype)
         best_epochs = torch.zeros(self.shape, dtype=torch.int64)
-        counts = torch.tensor([len(rows) for rows in self.packed.training])[:, None, None]
+        counts = torch.stack(
+            [seen[:, rows].sum(dim=1) for seen, rows in zip(self.packed.seen, self.packed.training, strict=True)]
+        )
         self._curves = []
         for epoch in range(1, self.settings.epochs + 1):
             shuffled = [
@@ -257,10 +259,9 @@ class _Run:
             tasks_sum, pulls_sum = torch.zeros(2, *self.shape, dtype=self.dtype)
             size = self.settings.batch_size
             for batch, here in zip(rows.split(size, dim=1), real.split(size, dim=1), strict=True):
-                tasks, pulls = self._losses(self.forward(batch, self.parameters), batch, here)
+                tasks, pulls, drawn = self._losses(self.forward(batch, self.parameters), batch, here)
                 (tasks + penalties * pulls).sum().backward()
                 step()
-                drawn = here.sum(dim=1)[:, None, None]
                 tasks_sum += drawn * tasks.detach()
                 pulls_sum += drawn * pulls.detach()
             validation = self._validate()
@@ -269,19 +270,19 @@ class _Run:
             best_losses = torch.where(better, validation, best_losses)
             best_epochs = torch.where(better, epoch, best_epochs)
             self._keep(better)
-            self._curves.append(torch.stack([tasks_sum / counts, pulls_sum / counts, validation]))
+            self._curves.append(torch.stack([tasks_sum / counts[:, None], pulls_sum / counts[:, None], validation]))
         self.losses, self.best_epochs = best_losses.double().numpy(), best_epochs.numpy()
 
-    def _losses(self, outputs: Tensor, batch: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Task loss and divergence of every student on a mini-batch, each of shape (S, P, K)."""
+    def _losses(self, outputs: Tensor, batch: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Task loss and divergence of every student on a mini-batch, and how many samples it sees: each (S, P, K)."""
         picked = torch.arange(len(batch))[:, None], batch
         seen = self.packed.seen.transpose(1, 2)[picked].transpose(1, 2) & real[:, None, :]
         seen = seen[:, None].expand(-1, self.shape[1], -1, -1)
         tasks = mean_where(_task_losses(outputs, self.packed.targets[picked], self.task), seen)
         if self.penalties == [0.0]:
-            return tasks, torch.zeros_like(tasks)
+            return tasks, torch.zeros_like(tasks), seen.sum(dim=-1)
         teaching = self.teaching[:, None, :, None] * seen.to(self.dtype)
-        return tasks, mean_where(mixed_divergence(outputs, teaching, self.task), seen)
+        return tasks, mean_where(mixed_divergence(outputs, teaching, self.task), seen), seen.sum(dim=-1)
 
     @torch.no_grad()
     def _validate(self) -> Tensor:

@@ -8,6 +8,7 @@ from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
 from metafusion.comparators.prior import prior
 from metafusion.config.models import Cohort, Task
+from metafusion.errors import UserError
 
 STRENGTHS = np.logspace(-4, 2, 13)
 """Grid of the inverse strength of the linear comparators' penalty; the validation part chooses."""
@@ -45,6 +46,11 @@ def _best_linear(features: np.ndarray, seen: np.ndarray, data: SeedData, task: T
     features = features.astype(np.float64)
     targets = data.targets
     training, validation = (rows[seen[rows]] for rows in (data.training, data.validation))
+    if not len(training) or not len(validation):
+        part = "validation" if len(training) else "training"
+        raise UserError(
+            f"no {part} sample has a modality that a linear comparator sees; remove it, or enlarge the part"
+        )
     if task == "classification":
         candidates = _logistic(features, targets, training, data.outputs)
     else:

@@ -5,10 +5,9 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LinearRegression
 
 from metafusion import ensembles
-from metafusion.cohort import packed
-from metafusion.cohort.loop import Data
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
+from metafusion.cohort.train import train as train_cohort
 from metafusion.comparators.prior import prior
 from metafusion.config.models import Cohort, Task
 
@@ -30,7 +29,7 @@ def train(data: SeedData, modalities: list[str], settings: Cohort, task: Task, s
     if len(modalities) > 1:
         students.append(only(modalities, modalities))
     alone = settings.model_copy(update={"penalties": [0.0]})
-    trained = packed.train({seed: Data.of(data)}, students, alone, task)[seed]
+    trained = train_cohort({seed: data}, students, alone, task)[seed]
     outputs, seen = trained.predictions[0], trained.seen
     fallback = prior(data.targets[data.training], task, data.outputs)
     answers = {

@@ -15,6 +15,9 @@ Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 REGRESSION_METRICS = ("mse", "mae", "r2")
 
+RESERVED = ("student", "name", "cohort", "metric", "mean", "se", "seeds", "column", "sample")
+"""Columns that stand beside the modalities' in tables of students and features."""
+
 
 def _representation(given: Any) -> Any:
     known = given in ("raw", "absent") or (isinstance(given, int) and not isinstance(given, bool) and given >= 1)
@@ -86,6 +89,11 @@ class Cohort(Settings):
     epochs: Size = Field(default=30, description="Epochs, the same for every penalty and every network.")
     batch_size: Size = Field(default=64, description="Samples in a mini-batch.")
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Step size of Adam.")
+    target_scaling: Literal["standard", "none"] = Field(
+        default="standard",
+        description="Regression: 'standard' trains on z-scores of the target (mean and deviation of the training "
+        "part) and predicts in its unit; 'none' trains on the numbers as they are, as the authors do.",
+    )
     penalties: list[Penalty] = Field(
         default=[0.0, 0.99, 3.0],
         min_length=1,
@@ -156,11 +164,20 @@ class Experiment(Settings):
     def _modalities_agree(self) -> "Experiment":
         known = self.source.modality_names
         for name in self.representations:
+            if name in RESERVED:
+                raise ValueError(f"representations: a modality cannot be called {name!r}, as tables have such a column")
             if name not in known:
                 raise ValueError(f"representations: unknown modality {name!r}; {did_you_mean(name, known)}")
         if not self.representations:
             raise ValueError(f"representations: at least one modality is needed; known: {', '.join(known)}")
         return self
+
+    @field_validator("metrics", "comparators")
+    @classmethod
+    def _once_each(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"each may stand once, found {names}")
+        return names
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> "Experiment":

@@ -34,7 +34,6 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
         names = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
         message = f"{snakemake.rule} ({names}):\n{error}"
         log.error(message)
-        print(f"\nERROR in {message}\n", file=sys.stderr)
         sys.exit(1)
     except Exception:
         log.exception("%s failed", snakemake.rule)

@@ -29,3 +29,14 @@ def _summary(path: Path, experiment: Experiment) -> str:
         error = "    -  " if row.se != row.se else f"{row.se:.4f}"
         lines.append(f"    {row.method:<36}{row.mean:>10.4f} ({error})  {row.seeds:>3} seeds  {row.mark}")
     return "\n".join(lines)
+
+
+def mistakes(logs: Path, since: float) -> str:
+    """Return the messages of the jobs that failed since a time (seconds since 1970), from the rules' logs."""
+    found = []
+    for path in sorted(logs.rglob("*.log")):
+        if path.stat().st_mtime >= since:
+            _, _, message = path.read_text(encoding="utf-8").partition(" ERROR ")
+            if message:
+                found.append(f"ERROR in {message.strip()}\n(log: {path})")
+    return "\n\n".join(found)

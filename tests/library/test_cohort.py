@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from metafusion.cohort import loop, packed
 from metafusion.cohort.losses import divergence_of
+from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import all_students
+from metafusion.cohort.train import train as train_any_unit
 from metafusion.config.models import Cohort
 from metafusion.errors import UserError
 
@@ -203,3 +205,60 @@ def test_a_student_without_validation_samples_is_named():
     data.present["b"][data.validation] = False
     with pytest.raises(UserError, match="no validation sample has a modality of student 'a=absent"):
         packed.train({3: data}, students, chosen, "regression")
+
+
+def seed_data(scale=1.0, shift=0.0):
+    random = np.random.default_rng(4)
+    raw = random.standard_normal((60, 4)).astype(np.float32)
+    targets = (raw[:, 0] + 0.1 * random.standard_normal(60)) * scale + shift
+    targets[50:] = 0
+    views = {("a", "raw"): raw[:, :2], ("b", "raw"): raw[:, 2:]}
+    present = {name: np.ones(60, dtype=bool) for name in "ab"}
+    return SeedData(views, present, targets, np.arange(36), np.arange(36, 50), 1)
+
+
+BOTH = all_students({"a": ["raw", "absent"], "b": ["raw", "absent"]})
+
+
+def test_the_unit_of_the_target_does_not_matter():
+    chosen = Cohort(hidden=[5], epochs=6, batch_size=8, learning_rate=0.01)
+    plain = train_any_unit({1: seed_data()}, BOTH, chosen, "regression")[1]
+    moved = train_any_unit({1: seed_data(scale=100, shift=2700)}, BOTH, chosen, "regression")[1]
+    np.testing.assert_allclose(moved.predictions, 100 * plain.predictions + 2700, rtol=1e-4)
+    np.testing.assert_allclose(moved.losses, 1e4 * plain.losses, rtol=1e-3)
+    assert moved.chosen == plain.chosen
+
+
+def test_weights_come_back_in_the_unit_of_the_target():
+    chosen = Cohort(hidden=[5], epochs=6, batch_size=8, learning_rate=0.01)
+    data = seed_data(scale=3, shift=27)
+    trained = train_any_unit({1: data}, BOTH, chosen, "regression")[1]
+    head = loop.new_head(4, [5], 1, torch.Generator(), torch.float32)
+    head.load_state_dict(trained.weights[0])
+    outputs = head(torch.from_numpy(data.input_of(BOTH[0]))).detach().numpy()
+    np.testing.assert_allclose(outputs, trained.predictions[trained.chosen, 0], rtol=1e-5)
+    errors = ((outputs[36:50, 0] - data.targets[36:50]) ** 2).mean()
+    np.testing.assert_allclose(trained.losses[trained.chosen, 0], errors, rtol=1e-4)
+
+
+def test_without_scaling_the_target_is_learnt_as_it_is():
+    chosen = Cohort(hidden=[5], epochs=6, batch_size=8, learning_rate=0.01, target_scaling="none")
+    data = seed_data(scale=3, shift=27)
+    trained = train_any_unit({1: data}, BOTH, chosen, "regression")[1]
+    direct = packed.train({1: loop.Data.of(data)}, BOTH, chosen, "regression")[1]
+    np.testing.assert_array_equal(trained.predictions, direct.predictions)
+
+
+@pytest.mark.parametrize("engine", ["loop", "packed"])
+def test_the_training_loss_is_the_mean_over_what_a_student_sees(engine):
+    chosen = Cohort(hidden=[5], epochs=1, batch_size=4, learning_rate=1e-12, penalties=[0])
+    data = some_data(6, "regression", missing=0.6)
+    if engine == "loop":
+        trained = loop.train(data, BOTH, chosen, "regression", 6)
+    else:
+        trained = packed.train({6: data}, BOTH, chosen, "regression")[6]
+    rows = data.training.numpy()
+    errors = (trained.predictions[0, :, rows, 0] - data.targets.numpy()[rows]) ** 2
+    seen = trained.seen[:, rows].T
+    expected = (errors * seen).sum(axis=0) / seen.sum(axis=0)
+    np.testing.assert_allclose(trained.history.sort_values("student")["task_loss"], expected, rtol=1e-6)

@@ -16,7 +16,7 @@ from metafusion.comparators import networks as networks_family
 from metafusion.config.models import Cohort
 
 MODALITIES = ["blood", "scan"]
-SETTINGS = Cohort(hidden=[6, 4], epochs=6, batch_size=8, learning_rate=0.02)
+SETTINGS = Cohort(hidden=[6, 4], epochs=6, batch_size=8, learning_rate=0.02, target_scaling="none")
 TRAINING, VALIDATION = np.arange(36), np.arange(36, 50)
 TASKS = ["classification", "regression"]
 STRENGTHS = [10.0 ** (-4 + 6 * step / 12) for step in range(13)]

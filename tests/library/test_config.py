@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metafusion.cohort.teachers import teaching_weights
-from metafusion.config.load import load_experiment, load_study, read_yaml
+from metafusion.config.load import load_experiment, load_study, read_yaml, validate
 from metafusion.config.models import Experiment, Representations, Study
 from metafusion.config.sources import AdData, ChannelGroup, MriSimulated, Simulation
 from metafusion.errors import UserError, did_you_mean
@@ -355,3 +355,26 @@ def test_a_suggestion_is_made_only_where_something_is_near():
     assert did_you_mean("zzz", ["b", "a"]) == "Known: a, b"
     assert did_you_mean("epoch", ["hidden", "epochs"]) == "did you mean 'epochs'? Known: epochs, hidden"
     assert did_you_mean("x", []) == "Known: none"
+
+
+BASIC = {
+    "title": "t",
+    "task": "classification",
+    "source": {
+        "kind": "tables",
+        "samples": {"file": "s.csv", "target": "y"},
+        "modalities": {"student": {"file": "a.csv"}, "blood": {"file": "b.csv"}},
+    },
+}
+
+
+def test_a_modality_named_as_a_column_of_the_tables_is_refused():
+    with pytest.raises(UserError, match="a modality cannot be called 'student'"):
+        validate(Experiment, BASIC | {"representations": {"student": ["raw"]}}, "f.yaml")
+
+
+@pytest.mark.parametrize("key", ["metrics", "comparators"])
+def test_a_name_listed_twice_is_refused(key):
+    twice = {"metrics": ["accuracy", "accuracy"], "comparators": ["linear", "linear"]}[key]
+    with pytest.raises(UserError, match=f"{key}: each may stand once"):
+        validate(Experiment, BASIC | {"representations": {"blood": ["raw"]}, key: twice}, "f.yaml")

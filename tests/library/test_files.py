@@ -199,3 +199,12 @@ def test_no_reader_can_unpickle():
     assert not hasattr(files, "pickle")
     with pytest.raises(TypeError):
         read_arrays("x.safetensors", allow_pickle=True)
+
+
+def test_ids_of_digits_stay_text_in_a_tsv(tmp_path):
+    table = pd.DataFrame({"sample": ["007", "010"], "class": ["01", "true"], "samples": [3, 4]})
+    write_table(table, tmp_path / "t.tsv")
+    back = read_table(tmp_path / "t.tsv")
+    assert list(back["sample"]) == ["007", "010"]
+    assert list(back["class"]) == ["01", "true"]
+    assert list(back["samples"]) == [3, 4]

@@ -235,7 +235,6 @@ def test_too_few_units_for_a_part_are_refused():
 @pytest.mark.parametrize(
     ("parts", "missing"),
     [
-        (["train"] * 4 + ["test"] * 4, "validation"),
         (["train"] * 4 + ["validation"] * 4, "test"),
         (["validation", "test"] * 4, "train"),
     ],
@@ -318,3 +317,14 @@ def test_the_manifest_leaves_other_draws_out(small):
     splits = splits.assign(seed_8=[None, None, None, "train", "test", "validation"])
     found = manifest(samples, splits, classes=False).groupby("seed")["samples"].sum().to_dict()
     assert found == {7: 6, 8: 3}
+
+
+def test_validation_samples_come_from_a_given_training_part_where_nothing_is_free():
+    names = [f"s{number:02d}" for number in range(40)]
+    samples = pd.DataFrame({"sample": names, "subject": names, "target": ["a", "b"] * 20})
+    samples["given_part"] = ["train"] * 30 + ["test"] * 10
+    splits = split_samples(samples, [1, 2], test_fraction=0.2, validation_fraction=0.2)
+    for seed in (1, 2):
+        column = splits[f"seed_{seed}"]
+        assert (column[30:] == "test").all()
+        assert (column[:30] == "validation").sum() == 6

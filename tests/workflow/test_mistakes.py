@@ -89,7 +89,7 @@ DATA = {
     "no target at all": (
         TABLES,
         lambda study: edit(study, "samples.csv", lambda table: table.assign(diagnosis="n/a")),
-        ["assemble_samples", "no sample is left: no target (60 times)", "target column"],
+        ["assemble_samples", "samples.csv", "(target) has no value in any row"],
     ),
     "rare class": (
         TABLES,
@@ -142,6 +142,7 @@ def test_a_mistake_in_the_data_stops_before_training(tables_study, case):
     printed = tables_study.fail()
     for word in words:
         assert word in printed
+    assert printed.count("ERROR in ") == printed.count("Error in rule")
     assert "Traceback" not in printed
     assert "rule train_cohort" not in printed
     results = tables_study.folder / "results/tiny"
