@@ -36,11 +36,14 @@ class Assembled:
     exclusions : DataFrame
         Columns ``sample``, ``subject``, ``modality``, ``reason``: who is not in, and which modality is absent. An empty
         ``modality`` says that the whole sample is out.
+    target_origin : str
+        What to call the target in messages: its file and column, where it has them.
     """
 
     samples: pd.DataFrame
     features: dict[str, pd.DataFrame]
     exclusions: pd.DataFrame = field(default_factory=no_exclusions)
+    target_origin: str = "target"
 
 
 def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "subject") -> Assembled:
@@ -68,7 +71,7 @@ def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "
         rows = blind[["sample", "subject"]].assign(modality="", reason="in none of the modalities used")
         exclusions = pd.concat([exclusions, rows], ignore_index=True)
         samples = samples[samples["sample"].isin(seen)]
-    samples["target"] = _check_target(samples, task, unit)
+    samples["target"] = _check_target(samples, task, unit, assembled.target_origin)
     if "given_part" in samples:
         _check_given_parts(samples, unit)
     samples = samples.sort_values("sample", kind="stable") if "draw" not in samples else samples
@@ -101,12 +104,12 @@ def _check_features(features: dict[str, pd.DataFrame], name: str, samples: pd.Se
     return table.astype(dict.fromkeys(values.columns, np.float32))
 
 
-def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
+def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> pd.Series:
     target = samples["target"]
     if target.isna().any():
         without = samples.loc[target.isna(), "sample"]
         raise UserError(
-            f"target: missing for {len(without)} samples ({', '.join(without[:5])}); exclude them or fill in the target"
+            f"{origin}: missing for {len(without)} samples ({', '.join(without[:5])}); exclude them or fill in the target"
         )
     if task == "regression":
         numbers = pd.to_numeric(target, errors="coerce")
@@ -114,17 +117,17 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
         if bad.any():
             row = samples[bad].iloc[0]
             raise UserError(
-                f"target of sample {row['sample']!r} is {_as_written(row['target'])}: regression needs finite numbers; "
+                f"{origin} of sample {row['sample']!r} is {_as_written(row['target'])}: regression needs finite numbers; "
                 "clean the column, or set 'task: classification'"
             )
         if numbers.nunique() < 2:
-            raise UserError(f"target: constant ({numbers.iloc[0]:g} for every sample); nothing can be learnt from it")
+            raise UserError(f"{origin}: constant ({numbers.iloc[0]:g} for every sample); nothing can be learnt from it")
         return numbers.astype(float)
     if pd.api.types.is_numeric_dtype(target) and not np.isfinite(target.to_numpy(float)).all():
-        raise UserError("target: infinite values among the classes; clean the column")
+        raise UserError(f"{origin}: infinite values among the classes; clean the column")
     labels = _as_labels(target)
     if labels.nunique() < 2:
-        raise UserError(f"target: constant (every sample is {labels.iloc[0]!r}); classification needs two classes")
+        raise UserError(f"{origin}: constant (every sample is {labels.iloc[0]!r}); classification needs two classes")
     counts = samples["subject"].groupby(labels).nunique() if unit == "subject" else labels.value_counts()
     rare = counts[counts < FEWEST_SUBJECTS]
     if len(rare):
@@ -132,7 +135,7 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str) -> pd.Series:
         numeric = pd.api.types.is_numeric_dtype(target)
         hint = "; or, as the target holds numbers, set 'task: regression'" if numeric and len(counts) > 5 else ""
         raise UserError(
-            f"target: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
+            f"{origin}: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
         )
     return labels
 

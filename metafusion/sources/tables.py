@@ -125,7 +125,8 @@ def assemble(source: Tables, acquired: Path | None, preprocessed: Mapping[str, S
         features[modality] = rows.loc[samples.loc[there, "sample"]].reset_index()
     listed = pd.concat([no_exclusions(), *out, *exclusions], ignore_index=True)
     log.info("%d of %d samples of %s are in", len(samples), len(everyone), table.file)
-    return Assembled(samples, features, listed)
+    origin = f"{source.samples.file}: column {source.samples.target!r} (target)"
+    return Assembled(samples, features, listed, origin)
 
 
 def _feature_columns(samples: SampleTable, table: ModalityTable, id_column: str, key: str) -> list[str]:

@@ -84,7 +84,7 @@ DATA = {
     "constant target": (
         TABLES,
         lambda study: edit(study, "samples.csv", lambda table: table.assign(diagnosis="well")),
-        ["assemble_samples", "target: constant", "'well'"],
+        ["assemble_samples", "data/samples.csv: column 'diagnosis' (target): constant", "'well'"],
     ),
     "no target at all": (
         TABLES,
