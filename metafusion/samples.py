@@ -109,7 +109,7 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> 
     if target.isna().any():
         without = samples.loc[target.isna(), "sample"]
         raise UserError(
-            f"{origin}: missing for {len(without)} samples ({', '.join(without[:5])}); exclude them or fill in the target"
+            f"{origin}: missing for {len(without)} samples ({', '.join(without[:5])}); exclude them or fill it in"
         )
     if task == "regression":
         numbers = pd.to_numeric(target, errors="coerce")
@@ -117,8 +117,8 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> 
         if bad.any():
             row = samples[bad].iloc[0]
             raise UserError(
-                f"{origin} of sample {row['sample']!r} is {_as_written(row['target'])}: regression needs finite numbers; "
-                "clean the column, or set 'task: classification'"
+                f"{origin} of sample {row['sample']!r} is {_as_written(row['target'])}: regression needs finite "
+                "numbers; clean the column, or set 'task: classification'"
             )
         if numbers.nunique() < 2:
             raise UserError(f"{origin}: constant ({numbers.iloc[0]:g} for every sample); nothing can be learnt from it")
