@@ -42,7 +42,9 @@ def train(data: SeedData, modalities: list[str], settings: Cohort, task: Task, s
     equal = np.full(len(modalities), 1 / len(modalities))
     if task == "classification":
         probabilities = np.exp(log_softmax(single.astype(np.float64), axis=-1))
-        answers["late_fusion"] = np.log(ensembles.combine(probabilities, equal, single_seen))
+        mean = ensembles.combine(probabilities, equal, single_seen)
+        # Extreme features can drive every probability of a class to 0; its logarithm must stay a number.
+        answers["late_fusion"] = np.log(np.maximum(mean, np.finfo(mean.dtype).tiny))
     else:
         answers["late_fusion"] = ensembles.combine(single, equal, single_seen)
         columns = np.stack([answers[f"modality_{name}"][:, 0] for name in modalities], axis=1)

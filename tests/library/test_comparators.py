@@ -246,3 +246,10 @@ def test_penalties_of_the_cohort_do_not_reach_the_networks():
     other = SETTINGS.model_copy(update={"penalties": [0.0, 5.0]})
     changed = networks_family.train(data, MODALITIES, other, "regression", 1)
     np.testing.assert_array_equal(usual_networks("regression")["early_fusion"], changed["early_fusion"])
+
+
+def test_late_fusion_of_extreme_samples_stays_finite():
+    data = some_data("classification")
+    for view in data.views.values():
+        view[55:] = 1e6
+    assert np.isfinite(networks(data, "classification")["late_fusion"]).all()
