@@ -21,7 +21,8 @@ env: .venv/complete
 
 demo: env
 	$(BIN)/snakemake --cores $(CORES)
-	$(BIN)/snakemake --report results/report.html --quiet
+	@# Its hundred lines would push the summaries off the screen.
+	@$(BIN)/snakemake --report results/report.html > results/report.log 2>&1 || { cat results/report.log; exit 1; }
 	@echo "Report of everything: results/report.html"
 
 check: env
