@@ -20,9 +20,11 @@ def combine(outputs: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.nd
     Parameters
     ----------
     outputs : ndarray, shape (students, samples, outputs)
+        Those without a vote may be anything, NaN among it.
     weights : ndarray, shape (students,)
         Not negative, at least one positive.
     seen : ndarray of bool, shape (students, samples)
+        Each sample is seen by at least one student.
 
     Returns
     -------
@@ -32,7 +34,11 @@ def combine(outputs: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.nd
     silent = votes.sum(axis=0) == 0
     votes = np.where(silent, seen, votes)
     votes = votes / votes.sum(axis=0)
-    return np.einsum("sn,sno->no", votes, outputs.astype(np.float64))
+    voters = np.flatnonzero(votes.any(axis=1))
+    votes = votes[voters]
+    # 0 * NaN is NaN: who has no vote must have no output either.
+    voted = np.where(votes[:, :, None] > 0, outputs[voters], 0).astype(np.float64)
+    return np.einsum("sn,sno->no", votes, voted)
 
 
 def task_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
@@ -97,8 +103,26 @@ def greedy(outputs: np.ndarray, losses: np.ndarray, seen: np.ndarray, loss: Loss
 
 
 def inverse(losses: np.ndarray) -> np.ndarray:
-    """Inverse of losses; a loss of 0 counts as the smallest normal number, so that weights stay finite."""
+    """Inverse of losses, 0 for infinite ones; a loss of 0 counts as the smallest normal number: weights stay finite."""
     return 1 / np.maximum(losses, np.finfo(np.float32).tiny)
+
+
+def reweighted(members: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Weigh the members of an ensemble by the inverse of other losses.
+
+    Parameters
+    ----------
+    members : ndarray, shape (students,)
+        Positive where a student is a member.
+    losses : ndarray, shape (students,)
+        At least one member's is finite; members whose loss is not are dropped.
+
+    Returns
+    -------
+    ndarray, shape (students,)
+        Weights that sum to 1.
+    """
+    return _normalised((members > 0) * inverse(losses))
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:
@@ -116,6 +140,7 @@ def choose(
     losses : ndarray, shape (students,)
         Best validation task losses.
     seen : ndarray of bool, shape (students, validation samples)
+        Each sample is seen by at least one student.
     targets : ndarray, shape (validation samples,)
     task, settings
         As configured.

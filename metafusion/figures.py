@@ -49,15 +49,19 @@ class Words:
         The main measure.
     simulated : bool
         Whether the data are simulated, which every title then says.
+    protocol : str
+        Said where it is not the corrected one.
     """
 
     title: str
     metric: str
     simulated: bool
+    protocol: str = "corrected"
 
     @property
     def heading(self) -> str:
-        return f"{self.title}{' (simulated data)' if self.simulated and 'simulated' not in self.title.lower() else ''}"
+        simulated = " (simulated data)" if self.simulated and "simulated" not in self.title.lower() else ""
+        return f"{self.title}{simulated}{'' if self.protocol == 'corrected' else f', protocol {self.protocol}'}"
 
     @property
     def measure(self) -> str:
@@ -106,11 +110,18 @@ def methods(summary: pd.DataFrame, words: Words) -> Figure:
 
 
 def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figure:
-    """The cohort as a heat map: the measure by representation of the first modality (rows) and the others (columns)."""
+    """The cohort as a heat map: the measure by representation of the first modality (rows) and the others (columns).
+
+    Where there are several heads, they are among the columns. A cross is a student without any score: it diverged in
+    every seed.
+    """
     with mpl.rc_context(STYLE):
         table = students[students["metric"] == words.metric].copy()
         first, others = modalities[0], modalities[1:]
-        columns = table[others].agg("\n".join, axis=1) if others else pd.Series(words.measure, index=table.index)
+        if "head" in table and len(set(table["head"])) > 1:
+            others = [*others, "head"]
+        # Names of heads may look like numbers.
+        columns = table[others].astype(str).agg("\n".join, axis=1) if others else words.measure
         table["column"] = columns
         rows, names = list(dict.fromkeys(table[first])), list(dict.fromkeys(table["column"]))
         low, high = table["mean"].min(), table["mean"].max()
@@ -118,8 +129,8 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
         width = max(3.2, 0.62 * len(names) + 1.5)
         figure, grid = _figure(2 * width + 0.6, 1.9 + 0.42 * len(rows), 2)
         for axes, (which, heading) in zip(grid, panels, strict=True):
-            values = table[table["cohort"] == which].pivot(index=first, columns="column", values="mean")
-            values = values.reindex(index=rows, columns=names).to_numpy()
+            here = table[table["cohort"] == which].pivot(index=first, columns="column", values=["mean", "seeds"])
+            values, counts = (here[of].reindex(index=rows, columns=names).to_numpy() for of in ("mean", "seeds"))
             cmap = "viridis" if HIGHER_IS_BETTER[words.metric] else "viridis_r"
             image = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, aspect="auto")
             for (row, column), value in np.ndenumerate(values):
@@ -128,6 +139,8 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
                     dark_text = bright if HIGHER_IS_BETTER[words.metric] else not bright
                     text = f"{value:.3g}" if abs(value) >= 1 else f"{value:.3f}".lstrip("0")
                     axes.text(column, row, text, ha="center", va="center", fontsize=7, color="k" if dark_text else "w")
+                elif counts[row, column] == 0:
+                    axes.text(column, row, "×", ha="center", va="center", fontsize=7)
             axes.set_xticks(range(len(names)), names, fontsize=7)
             axes.set_yticks(range(len(rows)), rows, fontsize=7)
             axes.set_ylabel(first)
@@ -135,20 +148,28 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
             axes.set_title(heading)
             axes.spines[:].set_visible(False)
         figure.colorbar(image, ax=grid[-1], label=f"test {words.measure}")
-        seeds = table["seeds"].max()
+        fewest, most = table["seeds"].min(), table["seeds"].max()
+        seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
         _head(figure, words, f"each student, mean over {seeds} seeds")
     return figure
 
 
 def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words) -> Figure:
-    """Training and validation loss of the top cluster and of the other students, by penalty."""
+    """Training and validation loss of the top cluster and of the other students, by penalty.
+
+    Students that diverged at a penalty are left out of its panel, and counted above the figure.
+    """
     with mpl.rc_context(STYLE):
-        teaching = selection[["seed", "penalty", "student", "teaching"]]
-        joined = history.merge(teaching, on=["seed", "penalty", "student"], validate="many_to_one")
-        joined["group"] = np.where(joined["teaching"] > 0, "top", "rest")
+        runs = ["seed", "penalty", "student"]
+        fates = selection[[*runs, "top_cluster", "diverged"]]
+        joined = history.merge(fates, on=runs, validate="many_to_one")
+        joined = joined[joined["diverged"] == 0]
+        joined["group"] = np.where(joined["top_cluster"] == 1, "top", "rest")
         by_seed = joined.groupby(["penalty", "group", "seed", "epoch"])[["task_loss", "validation_loss"]].mean()
         penalties = sorted(history["penalty"].unique())
-        seeds = history["seed"].nunique()
+        lengths = history.groupby(["penalty", "seed"])["epoch"].max().groupby("penalty").nunique()
+        # With patience, one seed may have more epochs than another.
+        seeds = f"{'up to ' if lengths.max() > 1 else ''}{history['seed'].nunique()}"
         figure, grid = _figure(3 * len(penalties) + 1.2, 3.1, len(penalties), sharey=True)
         kinds = [("validation_loss", "validation", "-"), ("task_loss", "training", ":")]
         groups = [("top", "top cluster", COLOURS["cohort"]), ("rest", "other students", COLOURS["network"])]
@@ -165,9 +186,11 @@ def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words
             axes.set_xlabel("epoch")
         loss = "mean squared error" if words.metric in ("mse", "mae", "r2") else "cross-entropy (nats)"
         grid[0].set_ylabel(f"task loss: {loss}")
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-        _head(figure, words, f"mean and standard error over {seeds} seeds")
+        lines = {line.get_label(): line for axes in grid for line in axes.get_lines()}
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        diverged = int(selection["diverged"].sum())
+        missing = f"; {diverged} of {len(selection)} trainings diverged and are left out" if diverged else ""
+        _head(figure, words, f"mean and standard error over {seeds} seeds{missing}")
     return figure
 
 

@@ -16,7 +16,20 @@ import safetensors.numpy
 
 from metafusion.errors import UserError
 
-TEXT = ("sample", "subject", "modality", "reason", "class", "name", "part", "method", "family", "metric", "mark")
+TEXT = (
+    "sample",
+    "subject",
+    "modality",
+    "reason",
+    "class",
+    "name",
+    "part",
+    "method",
+    "family",
+    "metric",
+    "mark",
+    "head",
+)
 """Columns that are text in every table of this project: the sample 007 must not become 7."""
 
 
@@ -28,6 +41,9 @@ def whole(path: str | Path) -> Callable[[], Path]:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         yield unfinished
+        # safetensors makes files for their owner only; results are shared as any other file is.
+        os.umask(mask := os.umask(0))
+        os.chmod(unfinished, 0o666 & ~mask)
         os.replace(unfinished, path)
     finally:
         with suppress(FileNotFoundError):

@@ -6,22 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metafusion.config.models import Representations
 from metafusion.files import read_arrays, write_arrays
-from metafusion.representations import Representation, latents
+from metafusion.representations import latents
 from metafusion.splits import parts_of
 
 Features = Callable[[str, pd.Series], tuple[np.ndarray, np.ndarray, list[str]]]
+Extractors = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
 
 
 def extract(
-    splits: pd.DataFrame,
-    seeds: list[int],
-    modality: str,
-    features: Features,
-    sizes: list[Representation],
-    scaling: str,
+    splits: pd.DataFrame, seeds: list[int], modality: str, features: Features, choice: Representations
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Fit and apply every representation of a modality, for every seed of a block.
+    """Fit and apply the representations of a modality that need no target, for every seed of a block.
 
     Parameters
     ----------
@@ -31,7 +28,7 @@ def extract(
     modality : str
     features : callable
         Maps a modality and samples to (values, present, column names); see metafusion.samples.feature_matrix.
-    sizes, scaling
+    choice : Representations
         See :func:`metafusion.representations.fit`.
 
     Returns
@@ -43,11 +40,12 @@ def extract(
         ``seed_{seed}/{what}``: the fitted numbers (see metafusion.representations.Transform).
     """
     mapped, fitted = {}, {}
+    parts_to_fit_on = ["train"] if choice.fit_on == "train" else ["train", "validation"]
     for seed in seeds:
         parts = parts_of(splits, seed)
         values, present, _ = features(modality, parts["sample"])
-        training = (parts["part"] == "train").to_numpy()
-        views, transform = latents(values, present, training, sizes, scaling, f"modality {modality!r}, seed {seed}")
+        fitting = parts["part"].isin(parts_to_fit_on).to_numpy()
+        views, transform = latents(values, present, fitting, choice, f"modality {modality!r}, seed {seed}")
         mapped |= {f"seed_{seed}/{name}": view for name, view in views.items()} | {f"seed_{seed}/present": present}
         fitted |= {f"seed_{seed}/{name}": array for name, array in transform.arrays().items()}
     return mapped, fitted
@@ -62,3 +60,38 @@ def write(folder: str | Path, modality: str, mapped: dict[str, np.ndarray], fitt
 def read(folder: str | Path, modalities: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """Read the latents of a block, by modality."""
     return {modality: read_arrays(Path(folder) / f"{modality}.safetensors") for modality in modalities}
+
+
+def write_extractors(folder: str | Path, modality: str, layers: dict[str, np.ndarray]) -> None:
+    """Write a modality's trained extractors (see metafusion.extractors)."""
+    write_arrays(layers, Path(folder) / f"{modality}.extractor.safetensors")
+
+
+def read_extractors(folder: str | Path, representations: dict[str, Representations], seed: int) -> Extractors:
+    """Read the extractors that were trained for a seed.
+
+    Returns
+    -------
+    dict of (modality, representation) to list of (weight, bias)
+        One pair a layer, down to the representation; shapes as in ``nn.Linear`` and ``nn.Conv3d``.
+    """
+    found: Extractors = {}
+    for modality, choice in representations.items():
+        if not choice.learnt:
+            continue
+        arrays = read_arrays(Path(folder) / f"{modality}.extractor.safetensors")
+        for number in choice.numbers:
+            name = f"{choice.extractor}{number}"
+            prefix = f"seed_{seed}/{name if choice.extractor == 'autoencoder' else choice.extractor}"
+            count = depth_of(choice, number)
+            found[modality, name] = [
+                (arrays[f"{prefix}/{depth}.weight"], arrays[f"{prefix}/{depth}.bias"]) for depth in range(count)
+            ]
+    return found
+
+
+def depth_of(choice: Representations, number: int) -> int:
+    """Return how many layers of an extractor lead to its latent variables of a number."""
+    convolutions = len(choice.channels) if choice.extractor in ("conv1d", "conv3d") else 0
+    latent = 1 if choice.extractor == "autoencoder" else choice.numbers.index(number) + 1
+    return convolutions + len(choice.hidden) + latent

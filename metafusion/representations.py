@@ -1,7 +1,7 @@
-"""Representations of a modality: raw features and PCA of several sizes, all fitted on the training part only."""
+"""Representations of a modality that need no target: raw features and PCA of several sizes."""
 
 from dataclasses import dataclass
-from typing import Literal
+from math import prod
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -9,14 +9,8 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
+from metafusion.config.models import Representations
 from metafusion.errors import UserError
-
-Representation = Literal["raw", "absent"] | int
-
-
-def name_of(representation: Representation) -> str:
-    """Return the name of a representation: ``raw``, ``absent`` or ``pca40``."""
-    return representation if isinstance(representation, str) else f"pca{representation}"
 
 
 @dataclass(frozen=True)
@@ -28,9 +22,10 @@ class Transform:
     medians : ndarray, shape (columns,)
         Stand in for a value missing inside the modality.
     kept : ndarray of bool, shape (columns,)
-        Columns that vary in the training part; the others are dropped.
+        Columns that vary in the training part; the others are dropped. All, if they are places of an array.
     centre, scale : ndarray, shape (kept columns,)
-        Subtracted from and divided out of the kept columns (0 and 1 without scaling).
+        Subtracted from and divided out of the kept columns (0 and 1 without scaling). Places of an array that do not
+        vary have an infinite scale, so that they become 0.
     absent : ndarray, shape (kept columns,)
         Training mean after scaling; stands for a sample that lacks the modality.
     components : ndarray, shape (largest size, kept columns)
@@ -44,7 +39,7 @@ class Transform:
     absent: np.ndarray
     components: np.ndarray
 
-    def apply(self, values: np.ndarray, present: np.ndarray, representation: Representation) -> np.ndarray:
+    def apply(self, values: np.ndarray, present: np.ndarray, number: int | None = None) -> np.ndarray:
         """Map samples to a representation.
 
         Parameters
@@ -53,8 +48,8 @@ class Transform:
             Features; NaN where missing.
         present : ndarray of bool, shape (samples,)
             Which samples have the modality.
-        representation : 'raw' or int
-            All features, or so many principal components.
+        number : int or None
+            So many principal components; None for all features.
 
         Returns
         -------
@@ -62,38 +57,37 @@ class Transform:
         """
         filled = np.where(np.isnan(values), self.medians, values)[:, self.kept]
         scaled = np.where(present[:, None], (filled - self.centre) / self.scale, self.absent)
-        if representation == "raw":
+        if number is None:
             return scaled.astype(np.float32)
-        return ((scaled - self.absent) @ self.components[:representation].T).astype(np.float32)
+        return ((scaled - self.absent) @ self.components[:number].T).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the fitted numbers by name, for storage."""
         return dict(vars(self))
 
 
-def fit(values: np.ndarray, sizes: list[Representation], scaling: str, where: str) -> Transform:
-    """Fit imputation, scaling and PCA on the training samples that have the modality.
+def fit(values: np.ndarray, choice: Representations, where: str) -> Transform:
+    """Fit imputation, scaling and PCA on the samples to fit on that have the modality.
 
     Parameters
     ----------
-    values : ndarray, shape (training samples, columns)
+    values : ndarray, shape (samples to fit on, columns)
         Features; NaN where missing.
-    sizes : list
-        The representations wanted.
-    scaling : 'standard' or 'none'
-        Whether columns become z-scores.
+    choice : Representations
+        The representations wanted, and how columns are scaled.
     where : str
         Words for messages, e.g. "modality 'csf', seed 3".
 
     Raises
     ------
     UserError
-        No varying column, or more components than training samples or columns.
+        No varying column, more components than training samples or columns, or columns that do not fill the shape of
+        an array.
 
     Notes
     -----
     Columns without any value, or constant, in the training part are dropped: they carry no information that could be
-    learnt, and must not bring in what only other parts know.
+    learnt, and must not bring in what only other parts know. Places of an array become 0 instead.
     """
     if len(values) < 2:
         raise UserError(f"{where}: {len(values)} training samples have this modality; at least 2 are needed")
@@ -103,17 +97,24 @@ def fit(values: np.ndarray, sizes: list[Representation], scaling: str, where: st
     try:
         medians[known] = SimpleImputer(strategy="median").fit(columns[:, known]).statistics_
         filled = np.where(np.isnan(columns), medians, columns)
-        kept = VarianceThreshold().fit(filled).get_support()
+        varying = VarianceThreshold().fit(filled).get_support()
     except ValueError:
         raise UserError(f"{where}: no feature varies within the training part; remove the modality") from None
+    if choice.shape and prod(choice.shape) != values.shape[1]:
+        raise UserError(
+            f"{where}: 'shape: {choice.shape}' has {prod(choice.shape)} places, but there are {values.shape[1]} "
+            "features; correct it in 'representations'"
+        )
+    kept = np.ones_like(varying) if choice.shape else varying
     filled = filled[:, kept]
-    scaler = StandardScaler(with_mean=scaling == "standard", with_std=scaling == "standard").fit(filled)
     width = filled.shape[1]
-    centre = scaler.mean_ if scaling == "standard" else np.zeros(width)
-    scale = scaler.scale_ if scaling == "standard" else np.ones(width)
+    centre, scale = np.zeros(width), np.ones(width)
+    if choice.scaling == "standard":
+        scaler = StandardScaler().fit(filled)
+        centre, scale = scaler.mean_, scaler.scale_
+    scale = np.where(varying[kept], scale, np.inf)
     scaled = (filled - centre) / scale
-    numbers = [size for size in sizes if isinstance(size, int)]
-    largest = max(numbers, default=0)
+    largest = max(choice.numbers, default=0) if choice.extractor == "pca" else 0
     if largest > min(scaled.shape):
         raise UserError(
             f"{where}: {largest} PCA components were asked for, but {scaled.shape[0]} training samples with {width} "
@@ -125,16 +126,16 @@ def fit(values: np.ndarray, sizes: list[Representation], scaling: str, where: st
 
 
 def latents(
-    values: np.ndarray, present: np.ndarray, training: np.ndarray, sizes: list[Representation], scaling: str, where: str
+    values: np.ndarray, present: np.ndarray, fitting: np.ndarray, choice: Representations, where: str
 ) -> tuple[dict[str, np.ndarray], Transform]:
-    """Fit on the training samples and map all samples to every representation, the raw one always included.
+    """Fit, and map all samples to raw features, which are always included, and to principal components.
 
     Parameters
     ----------
     values : ndarray, shape (samples, columns)
-    present, training : ndarray of bool, shape (samples,)
-        Which samples have the modality, and which belong to the training part.
-    sizes, scaling, where
+    present, fitting : ndarray of bool, shape (samples,)
+        Which samples have the modality, and which belong to the part to fit on.
+    choice, where
         See :func:`fit`.
 
     Returns
@@ -143,10 +144,11 @@ def latents(
         By the representation's name.
     Transform
     """
-    transform = fit(values[training & present], sizes, scaling, where)
+    transform = fit(values[fitting & present], choice, where)
     # The comparators use raw features whether or not a student does.
-    wanted = dict.fromkeys(["raw", *[size for size in sizes if size != "absent"]])
-    mapped = {name_of(size): transform.apply(values, present, size) for size in wanted}
+    mapped = {"raw": transform.apply(values, present)}
+    if choice.extractor == "pca":
+        mapped |= {f"pca{number}": transform.apply(values, present, number) for number in choice.numbers}
     for name, array in mapped.items():
         if not np.isfinite(array).all():
             raise UserError(

@@ -48,7 +48,7 @@ def students_table(scores: pd.DataFrame, students: pd.DataFrame, metrics: list[s
     -------
     DataFrame
         The columns of ``students``, then ``cohort`` (``chosen_penalty`` or ``independent``), ``metric``, ``mean``,
-        ``se``, ``seeds``.
+        ``se``, ``seeds``: those in which the student has a score, which it has not where it diverged.
     """
     test = scores[(scores["part"] == "test") & scores["method"].str.match(IS_STUDENT) & scores["metric"].isin(metrics)]
     numbers = test["method"].str.extract(rf"{STUDENT}(\d+)$")[0].astype(int)
@@ -65,23 +65,31 @@ def penalties_table(selection: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     selection : DataFrame
-        ``seed``, ``penalty``, ``student``, ``teaching``, ``validation_loss``, ``best_epoch``, ``chosen``.
+        ``seed``, ``penalty``, ``student``, ``teaching``, ``top_cluster``, ``validation_loss``, ``diverged``,
+        ``chosen``.
 
     Returns
     -------
     DataFrame
-        ``penalty``, ``top_cluster_loss`` (mean over seeds), ``chosen`` (number of seeds), ``seeds``, ``teachers`` (mean
-        size of the top cluster).
+        ``penalty``, ``top_cluster_loss`` (mean over the seeds in which nobody of the top cluster diverged), ``chosen``
+        (number of seeds), ``seeds`` (all), ``teachers`` (mean number), ``diverged`` (number of students, over all
+        seeds).
     """
-    top = selection[selection["teaching"] > 0]
-    seeds = top.groupby(["seed", "penalty"], sort=True).agg(
-        loss=("validation_loss", "mean"), chosen=("chosen", "first"), teachers=("student", "count")
+    runs = ["seed", "penalty"]
+    top = selection[selection["top_cluster"] == 1].groupby(runs)["validation_loss"].mean()
+    seeds = selection.groupby(runs, sort=True).agg(
+        chosen=("chosen", "first"),
+        teachers=("teaching", lambda weights: (weights > 0).sum()),
+        diverged=("diverged", "sum"),
     )
+    # A loss that is infinite tells of a run that is out, not of a penalty.
+    seeds["loss"] = top.where(np.isfinite(top))
     table = seeds.groupby("penalty").agg(
         top_cluster_loss=("loss", "mean"),
         chosen=("chosen", "sum"),
-        seeds=("loss", "count"),
+        seeds=("loss", "size"),
         teachers=("teachers", "mean"),
+        diverged=("diverged", "sum"),
     )
     return table.reset_index()
 

@@ -119,5 +119,6 @@ rule draw_figures:
         metrics=setting("metrics"),
         source=setting("source"),
         modalities=modalities_of,
+        protocol=setting("protocol"),
     script:
         "../scripts/draw_figures.py"

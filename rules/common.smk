@@ -41,8 +41,11 @@ def experiment_of(wildcards):
     return study.experiments[wildcards.experiment]
 
 
-def code_of(script, source=False, family=False):
-    """Hash of the library code that a script imports, and of what it imports by name: a source's kind, a family."""
+def code_of(script, source=False, family=False, extractors=False):
+    """
+    Hash of the library code that a script imports, and of what it imports by name: a source's kind, a family, networks
+    as extractors where there are any.
+    """
 
     def code(wildcards):
         extra = []
@@ -50,6 +53,8 @@ def code_of(script, source=False, family=False):
             extra.append(f"metafusion.sources.{experiment_of(wildcards).source.kind}")
         if family:
             extra.append(f"metafusion.comparators.{wildcards.family}")
+        if extractors and trains_extractors(wildcards):
+            extra += ["metafusion.extractors", "metafusion.workflow.training"]
         return code_hash(ROOT / "scripts" / f"{script}.py", ROOT, tuple(extra))
 
     return code
@@ -68,11 +73,31 @@ def seeds_of_block(wildcards):
     return experiment_of(wildcards).blocks[wildcards.block]
 
 
-def sizes_of(wildcards):
-    return {
-        name: choice.sizes
-        for name, choice in experiment_of(wildcards).representations.items()
-    }
+def trains_extractors(wildcards):
+    chosen = experiment_of(wildcards).representations.values()
+    return any(choice.learnt for choice in chosen)
+
+
+def target_scaling_of(wildcards):
+    """For extractors that are trained on the target; other experiments need not know."""
+    scaling = experiment_of(wildcards).cohort.target_scaling
+    return scaling if trains_extractors(wildcards) else "none"
+
+
+def device_for_extractors(wildcards):
+    return study.settings.device if trains_extractors(wildcards) else "cpu"
+
+
+def tf32_for_extractors(wildcards):
+    return trains_extractors(wildcards) and study.settings.tf32
+
+
+def tf32_for_extractors(wildcards):
+    return study.settings.tf32 and trains_extractors(wildcards)
+
+
+def gpus_for_extractors(wildcards):
+    return study.settings.gpus if trains_extractors(wildcards) else 0
 
 
 def modalities_of(wildcards):

@@ -17,13 +17,14 @@ rule train_comparators:
         "<logs>/{experiment}/train_comparators/{family}_{block}.log",
     conda:
         "../environment.yaml"
-    threads: study.threads
+    threads: study.settings.threads
     params:
         code=code_of("train_comparators", family=True),
         cohort=setting("cohort"),
         task=setting("task"),
+        late_fusion=setting("late_fusion"),
         modalities=modalities_of,
         seeds=seeds_of_block,
-        threads=study.threads,
+        threads=study.settings.threads,
     script:
         "../scripts/train_comparators.py"

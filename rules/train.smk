@@ -23,13 +23,19 @@ rule train_cohort:
     priority: 10
     conda:
         "../environment.yaml"
-    threads: study.threads
+    threads: study.settings.threads
+    # A profile may say otherwise; a block that does not fit is trained in parts.
+    resources:
+        mem_mb=study.settings.memory_mb,
+        gpu=study.settings.gpus,
     params:
         code=code_of("train_cohort"),
         cohort=setting("cohort"),
-        task=setting("task"),
-        sizes=sizes_of,
+        device=study.settings.device,
+        representations=setting("representations"),
         seeds=seeds_of_block,
-        threads=study.threads,
+        task=setting("task"),
+        tf32=study.settings.tf32,
+        threads=study.settings.threads,
     script:
         "../scripts/train_cohort.py"

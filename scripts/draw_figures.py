@@ -12,7 +12,7 @@ from metafusion.workflow.job import job
 with job(snakemake) as (input, output, params, log):
     source = source_from(params.source)
     samples = read_table(input.samples)
-    words = figures.Words(params.title, params.metrics[0], source.simulated)
+    words = figures.Words(params.title, params.metrics[0], source.simulated, params.protocol)
     figures.save(figures.methods(read_table(input.summary), words), output.methods)
     figures.save(figures.cohort(read_table(input.students), params.modalities, words), output.cohort)
     figures.save(figures.learning_curves(read_many(input.history), read_many(input.selection), words), output.curves)

@@ -1,16 +1,31 @@
 """Rule extract_latents: representations fitted on the training part, for every modality and seed of a block."""
 
 from functools import partial
+from importlib import import_module
 
 from metafusion import latents
+from metafusion.cohort.seed_data import collect
+from metafusion.config.models import Representations
 from metafusion.files import read_table
 from metafusion.samples import feature_matrix
 from metafusion.workflow.job import job
 
+chosen = {name: Representations(**choice) for name, choice in snakemake.params.representations.items()}
+# By name, so that experiments without networks as extractors do not wait for torch.
+learnt = any(choice.learnt for choice in chosen.values())
+extractors = import_module("metafusion.extractors") if learnt else None
+training = import_module("metafusion.workflow.training") if learnt else None
+
 with job(snakemake) as (input, output, params, log):
-    splits = read_table(input.splits)
+    samples, splits = read_table(input.samples), read_table(input.splits)
     features = partial(feature_matrix, input.features)
-    for modality, choice in params.representations.items():
-        mapped, fitted = latents.extract(splits, params.seeds, modality, features, choice["sizes"], choice["scaling"])
+    for modality, choice in chosen.items():
+        mapped, fitted = latents.extract(splits, params.seeds, modality, features, choice)
+        if choice.learnt:
+            data = {seed: collect(samples, splits, {modality: mapped}, seed, params.task) for seed in params.seeds}
+            runtime = training.runtime_of(snakemake, log)
+            more, layers = extractors.extract(data, modality, choice, params.target_scaling, params.task, runtime)
+            mapped |= more
+            latents.write_extractors(output.folder, modality, layers)
         latents.write(output.folder, modality, mapped, fitted)
-        log.info("%s: representations %s for %d seeds", modality, choice["sizes"], len(params.seeds))
+        log.info("%s: %s for %d seeds", modality, ", ".join(choice.names), len(params.seeds))

@@ -7,16 +7,24 @@ from metafusion.cohort import block
 from metafusion.cohort.seed_data import collect
 from metafusion.cohort.students import all_students
 from metafusion.cohort.train import train
-from metafusion.config.models import Cohort
+from metafusion.config.models import Cohort, Representations
 from metafusion.files import read_table
 from metafusion.workflow.job import job
+from metafusion.workflow.training import runtime_of
 
 with job(snakemake) as (input, output, params, log):
+    folder = Path(output.students).parent
+    runtime = runtime_of(snakemake, log, folder / ".unfinished")
     samples, splits = read_table(input.samples), read_table(input.splits)
-    views = latents.read(input.latents, list(params.sizes))
-    students, settings = all_students(params.sizes), Cohort(**params.cohort)
-    data = {seed: collect(samples, splits, views, seed, params.task) for seed in params.seeds}
-    trained = train(data, students, settings, params.task)
-    block.write(Path(output.students).parent, students, settings.penalties, trained)
-    for seed, one in trained.items():
-        log.info("seed %d: %d students, penalty %g chosen", seed, len(students), settings.penalties[one.chosen])
+    chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
+    settings = Cohort(**params.cohort)
+    students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
+    views = latents.read(input.latents, list(chosen))
+    data = {}
+    for seed in params.seeds:
+        layers = latents.read_extractors(input.latents, chosen, seed)
+        data[seed] = collect(samples, splits, views, seed, params.task, layers)
+    trained = train(data, students, chosen, settings, params.task, runtime)
+    block.write(folder, students, settings, trained)
+    runtime.checkpoint.clear()
+    block.log(students, settings, trained, log)

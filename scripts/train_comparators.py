@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+import numpy as np
 import pandas as pd
 
 from metafusion import latents
@@ -19,10 +20,12 @@ family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
 with job(snakemake) as (input, output, params, log):
     samples, splits = read_table(input.samples), read_table(input.splits)
     views, settings, task = latents.read(input.latents, params.modalities), Cohort(**params.cohort), params.task
-    tables = []
-    for seed in params.seeds:
-        data = collect(samples, splits, views, seed, task)
-        answers = family.train(data, params.modalities, settings, task, seed)
-        tables.append(long_predictions(answers, parts_of(splits, seed), classes_of(samples, task), seed))
-        log.info("seed %d: %s", seed, ", ".join(answers))
+    data = {seed: collect(samples, splits, views, seed, task) for seed in params.seeds}
+    answers = family.train(data, params.modalities, settings, task, params.late_fusion)
+    classes, tables = classes_of(samples, task), []
+    for seed, by_method in answers.items():
+        tables.append(long_predictions(by_method, parts_of(splits, seed), classes, seed))
+        log.info("seed %d: %s", seed, ", ".join(by_method))
+        for method in (method for method, outputs in by_method.items() if np.isnan(outputs).all()):
+            log.warning("seed %d: %s diverged and has no score (lower cohort.learning_rate may help)", seed, method)
     write_table(pd.concat(tables, ignore_index=True), output.predictions)

@@ -1,9 +1,7 @@
-"""The cohort, trained by a plain loop over students: slow, obvious, and the oracle of any faster engine."""
+"""The cohort, trained by a plain loop over students: slow, obvious, and the oracle of the packed engine."""
 
 import copy
-import hashlib
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -11,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from metafusion.cohort.losses import divergence_of, mean_where, task_losses
+from metafusion.cohort.networks import Convolution, Layers, Network, dropout_masks, initial_state, layers_of, stream
 from metafusion.cohort.seed_data import SeedData
-from metafusion.cohort.students import Student
-from metafusion.cohort.teachers import choose_penalty, teaching_weights
+from metafusion.cohort.teachers import choose_penalty, inverse_weights, teaching_weights
 from metafusion.config.models import Cohort, Task
 from metafusion.errors import UserError
 
@@ -31,7 +29,9 @@ class Data:
     training, validation : Tensor of int
         Rows of the parts.
     outputs : int
-        Number of classes, or 1.
+        Number of classes, or of numbers to predict.
+    layers : dict of (modality, extractor) to list of (weight, bias)
+        Extractors that were trained before.
     """
 
     views: dict[tuple[str, str], Tensor]
@@ -40,14 +40,15 @@ class Data:
     training: Tensor
     validation: Tensor
     outputs: int
+    layers: dict[tuple[str, str], Layers] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: SeedData) -> "Data":
-        """Return the same as tensors; numbers as targets get the views' type and shape (samples, 1)."""
+        """Return the same as tensors; numbers as targets get the views' type and shape (samples, numbers)."""
         views = {view: torch.from_numpy(array) for view, array in data.views.items()}
         targets = torch.from_numpy(data.targets)
         if targets.is_floating_point():
-            targets = targets.to(next(iter(views.values())).dtype)[:, None]
+            targets = targets.to(next(iter(views.values())).dtype).reshape(len(targets), -1)
         return cls(
             views=views,
             present={modality: torch.from_numpy(array) for modality, array in data.present.items()},
@@ -55,15 +56,24 @@ class Data:
             training=torch.from_numpy(data.training),
             validation=torch.from_numpy(data.validation),
             outputs=data.outputs,
+            layers={
+                name: [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in layers]
+                for name, layers in data.layers.items()
+            },
         )
 
-    def input_of(self, student: Student) -> Tensor:
-        """Return what a student sees, shape (samples, width)."""
-        return torch.cat([self.views[view] for view in student.views], dim=1)
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(iter(self.views.values())).dtype
 
-    def seen_by(self, student: Student) -> Tensor:
-        """Return which samples have at least one of the student's modalities, shape (samples,)."""
-        return torch.stack([self.present[modality] for modality, _ in student.views]).any(dim=0)
+    @property
+    def widths(self) -> dict[tuple[str, str], int]:
+        """Width of every view."""
+        return {key: view.shape[1] for key, view in self.views.items()}
+
+    def seen_by(self, network: Network) -> Tensor:
+        """Return which samples have at least one of the network's modalities, shape (samples,)."""
+        return torch.stack([self.present[branch.modality] for branch in network.branches]).any(dim=0)
 
 
 @dataclass
@@ -73,21 +83,24 @@ class Trained:
     Attributes
     ----------
     predictions : ndarray, shape (penalties, students, samples, outputs)
-        Logits or predictions of every student at its own best epoch, for all samples.
+        Logits or predictions of every student at its own best epoch, for all samples; NaN where it diverged.
     seen : ndarray of bool, shape (students, samples)
         Which student sees at least one modality of which sample; where it sees none, its prediction means nothing.
     losses : ndarray, shape (penalties, students)
-        Best validation task losses.
+        Best validation task losses; infinite where a student diverged.
     best_epochs : ndarray of int, shape (penalties, students)
-        Counted from 1.
-    teaching : ndarray, shape (students,)
-        Weights as teachers.
+        Counted from 1; 0 where a student diverged.
+    teaching : ndarray, shape (penalties, students)
+        Weights as teachers, after the last epoch where they follow the epochs. Those of penalty 0 are what the
+        independent cohort decided.
+    top : ndarray of bool, shape (students,)
+        The top cluster, over which the penalty is chosen.
     chosen : int
-        Index of the penalty with the best top cluster.
+        Index of the chosen penalty.
     history : DataFrame
         ``penalty``, ``student``, ``epoch``, ``task_loss``, ``divergence``, ``validation_loss``.
-    weights : list of dict of str to Tensor
-        The students' networks at the chosen penalty.
+    weights : list of (dict of str to Tensor) or None
+        The students' networks at the chosen penalty (see networks.initial_state); None where one diverged.
     """
 
     predictions: np.ndarray
@@ -95,186 +108,270 @@ class Trained:
     losses: np.ndarray
     best_epochs: np.ndarray
     teaching: np.ndarray
+    top: np.ndarray
     chosen: int
     history: pd.DataFrame
-    weights: list[dict[str, Tensor]]
+    weights: list[dict[str, Tensor] | None]
 
 
-def stream(*parts: object) -> torch.Generator:
-    """Return a random stream that belongs to these words alone, whoever else draws."""
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+def epochs_at(penalty: float, settings: Cohort) -> int:
+    """Return how many epochs a penalty's own run has."""
+    if not _is_first(penalty, settings):
+        return settings.budget
+    if settings.warm_start:
+        return settings.epochs
+    return settings.epochs if settings.equal_budget else 2 * settings.epochs
 
 
-def new_head(
-    width: int, hidden: list[int], outputs: int, generator: torch.Generator, dtype: torch.dtype
-) -> nn.Sequential:
-    """Return an MLP with ReLU between its layers and torch's usual uniform start, drawn from the generator."""
-    widths = [width, *hidden, outputs]
-    layers: list[nn.Module] = []
-    for inputs, units in pairwise(widths):
-        layer = nn.utils.skip_init(nn.Linear, inputs, units, dtype=dtype)
-        bound = inputs**-0.5
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        layers += [layer, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+def starts_warm(penalty: float, settings: Cohort) -> bool:
+    """Return whether a penalty goes on from the best states of the independent cohort."""
+    return settings.warm_start and _is_first(penalty, settings)
 
 
-def train(data: Data, students: list[Student], settings: Cohort, task: Task, seed: int) -> Trained:
-    """Train a cohort at every penalty, each from the same initial weights and on the same mini-batches.
-
-    Penalty 0 comes first: its validation losses decide who teaches at the others.
-
-    Parameters
-    ----------
-    data : Data
-    students : list of Student
-    settings : Cohort
-        Hidden widths, epochs, batch size, learning rate, penalties (ascending, the first 0).
-    task : 'classification' or 'regression'
-    seed : int
-        Of initial weights, batches and clustering. Initial weights belong to the student's name, not to its company.
-
-    Raises
-    ------
-    UserError
-        The loss of a student is not a number.
-
-    References
-    ----------
-    Liang, Qu, Shahbaba 2025, arXiv 2507.20089.
-    """
-    inputs = [data.input_of(student) for student in students]
-    seen = torch.stack([data.seen_by(student) for student in students])
-    refuse_blind(seen, data, students, seed)
-    teaching = torch.zeros(len(students), dtype=inputs[0].dtype)
-    runs = []
-    for penalty in settings.penalties:
-        run = _train_at(penalty, teaching, inputs, seen, data, students, settings, task, seed)
-        if penalty == 0:
-            teaching = torch.as_tensor(
-                teaching_weights(run.losses, settings.most_clusters, random_state=seed), dtype=teaching.dtype
-            )
-        runs.append(run)
-    losses = np.stack([run.losses for run in runs])
-    chosen = choose_penalty(losses, teaching.numpy())
-    return Trained(
-        predictions=np.stack([run.predictions for run in runs]),
-        seen=seen.numpy(),
-        losses=losses,
-        best_epochs=np.stack([run.best_epochs for run in runs]),
-        teaching=teaching.numpy(),
-        chosen=chosen,
-        history=pd.concat([run.history for run in runs], ignore_index=True),
-        weights=runs[chosen].weights,
-    )
+def _is_first(penalty: float, settings: Cohort) -> bool:
+    return penalty == min((one for one in settings.penalties if one > 0), default=None)
 
 
-def refuse_blind(seen: Tensor, data: Data, students: list[Student], seed: int) -> None:
+def refuse_blind(seen: Tensor, data: Data, networks: list[Network], seed: int) -> None:
     """Raise UserError if a student sees no training or no validation sample; ``seen`` has shape (students, samples)."""
     for part, rows in (("training", data.training), ("validation", data.validation)):
         blind = ~seen[:, rows].any(dim=1)
         if blind.any():
-            name = students[int(blind.int().argmax())].name
+            name = networks[int(blind.int().argmax())].name
             raise UserError(
                 f"seed {seed}: no {part} sample has a modality of student {name!r}; too few samples have it; "
                 "remove it, or enlarge the part"
             )
 
 
-def not_a_number(seed: int, penalty: float, student: Student, epoch: int) -> str:
-    """Return what to say when training has left the numbers."""
-    return (
-        f"seed {seed}, penalty {penalty:g}: the loss of student {student.name!r} is not a number at epoch {epoch}; "
-        "lower cohort.learning_rate, or set 'scaling: standard' for its modalities"
+def refuse_all_diverged(losses: np.ndarray, seed: int) -> None:
+    """Raise UserError if nobody of an independent cohort has a finite loss; shape (students,)."""
+    if not np.isfinite(losses).any():
+        raise UserError(
+            f"seed {seed}: the loss of every student is not a number, without any penalty; lower the learning_rate, "
+            "or set 'scaling: standard' for the modalities"
+        )
+
+
+class _Student(nn.Module):
+    """A student's network, and all that belongs to its own training."""
+
+    def __init__(self, network: Network, data: Data, settings: Cohort, seed: int) -> None:
+        super().__init__()
+        state = initial_state(network, data.widths, data.outputs, seed, data.layers, data.dtype)
+        self.network = network
+        self.extractors = nn.ModuleDict(
+            {
+                branch.modality: _sequence(
+                    layers_of(state, f"extractors.{branch.modality}"), branch.ends_in_relu, branch.convolution
+                )
+                for branch in network.branches
+                if branch.widths
+            }
+        )
+        self.head = _sequence(layers_of(state, "head"), ends_in_relu=False)
+        self.load_state_dict(state)
+        decayed = [parameter for name, parameter in self.named_parameters() if name.endswith("weight")]
+        others = [parameter for name, parameter in self.named_parameters() if name.endswith("bias")]
+        groups = [{"params": decayed, "weight_decay": network.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.seen = data.seen_by(network)
+        self.alive, self.failed, self.stopped = True, False, False
+        self.loss, self.best_epoch = np.inf, 0
+        self.keep()
+
+    def keep(self) -> None:
+        """Remember the present state as the best."""
+        self.best = copy.deepcopy(self.state_dict()), copy.deepcopy(self.optimiser.state_dict())
+
+    def forward(self, data: Data, rows: Tensor, masks: list[Tensor] | None = None) -> Tensor:
+        inputs = []
+        for branch in self.network.branches:
+            view = data.views[branch.key][rows]
+            if branch.convolution:
+                view = view.reshape(-1, *branch.convolution.shape)
+            inputs.append(self.extractors[branch.modality](view) if branch.widths else view)
+        hidden = torch.cat(inputs, dim=1)
+        depth = 0
+        for layer in self.head:
+            hidden = layer(hidden)
+            if isinstance(layer, nn.ReLU) and masks is not None:
+                hidden, depth = hidden * masks[depth], depth + 1
+        return hidden
+
+    @torch.no_grad()
+    def validation_loss(self, data: Data, task: Task) -> float:
+        losses = task_losses(self(data, data.validation), data.targets[data.validation], task)
+        return float(mean_where(losses, self.seen[data.validation]))
+
+
+def _sequence(layers: Layers, ends_in_relu: bool, convolution: Convolution | None = None) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for weight, _ in layers:
+        if weight.ndim > 2:
+            kind = nn.Conv1d if convolution.axes == 1 else nn.Conv3d
+            modules.append(kind(weight.shape[1], weight.shape[0], convolution.kernel, 2, convolution.kernel // 2))
+        else:
+            if modules and isinstance(modules[-2], nn.modules.conv._ConvNd):
+                modules.append(nn.Flatten())
+            modules.append(nn.Linear(*reversed(weight.shape)))
+        modules.append(nn.ReLU())
+    return nn.Sequential(*(modules if ends_in_relu else modules[:-1])).to(layers[0][0].dtype)
+
+
+def train(data: Data, networks: list[Network], settings: Cohort, task: Task, seed: int) -> Trained:
+    """Train a cohort at every penalty, by default each from the same initial weights and on the same mini-batches.
+
+    Penalty 0 comes first: its validation losses decide who teaches at the others.
+
+    Parameters
+    ----------
+    data : Data
+    networks : list of Network
+        One a student.
+    settings : Cohort
+    task : 'classification' or 'regression'
+    seed : int
+        Of initial weights, batches, dropout and clustering.
+
+    Raises
+    ------
+    UserError
+        All students diverge without a penalty, or one sees no training or validation sample.
+
+    References
+    ----------
+    Liang, Qu, Shahbaba 2025, arXiv 2507.20089.
+    """
+    seen = torch.stack([data.seen_by(network) for network in networks])
+    refuse_blind(seen, data, networks, seed)
+
+    def run(penalty: float, weights: np.ndarray, epochs: int, warm: list[_Student] | None = None) -> _Run:
+        students = [_Student(network, data, settings, seed) for network in networks]
+        for student, source in zip(students, warm or [], strict=False):
+            weights_then, optimiser_then = source.best
+            student.load_state_dict(weights_then)
+            student.optimiser.load_state_dict(copy.deepcopy(optimiser_then))
+            student.alive = not source.failed
+        return _train_at(penalty, weights, students, epochs, data, settings, task, seed)
+
+    runs = [run(0.0, np.zeros(len(networks)), settings.budget)]
+    refuse_all_diverged(runs[0].losses, seed)
+    weights, top = teaching_weights(runs[0].losses, settings, random_state=seed)
+    runs[0].teaching = weights
+    for penalty in settings.penalties[1:]:
+        source = None
+        if starts_warm(penalty, settings):
+            source = run(0.0, np.zeros(len(networks)), settings.epochs).students
+        runs.append(run(penalty, weights, epochs_at(penalty, settings), source))
+    losses = np.stack([run.losses for run in runs])
+    chosen = choose_penalty(losses, top)
+    return Trained(
+        predictions=np.stack([run.predictions for run in runs]),
+        seen=seen.numpy(),
+        losses=losses,
+        best_epochs=np.stack([run.best_epochs for run in runs]),
+        teaching=np.stack([run.teaching for run in runs]),
+        top=top,
+        chosen=chosen,
+        history=pd.concat([run.history for run in runs], ignore_index=True),
+        weights=[None if student.failed else student.best[0] for student in runs[chosen].students],
     )
 
 
 @dataclass
 class _Run:
+    students: list[_Student]
     predictions: np.ndarray
     losses: np.ndarray
     best_epochs: np.ndarray
+    teaching: np.ndarray
     history: pd.DataFrame
-    weights: list[dict[str, Tensor]]
 
 
 def _train_at(
     penalty: float,
-    teaching: Tensor,
-    inputs: list[Tensor],
-    seen: Tensor,
+    weights: np.ndarray,
+    students: list[_Student],
+    epochs: int,
     data: Data,
-    students: list[Student],
     settings: Cohort,
     task: Task,
     seed: int,
 ) -> _Run:
-    everyone = range(len(students))
-    heads = [
-        new_head(x.shape[1], settings.hidden, data.outputs, stream(seed, "weights", student.name), x.dtype)
-        for x, student in zip(inputs, students, strict=True)
-    ]
-    # Adam works element by element, so one optimiser for all students is the same as one for each.
-    parameters = [parameter for head in heads for parameter in head.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
+    teaching = torch.as_tensor(weights, dtype=data.dtype)
     order = stream(seed, "batches")
-    best = [copy.deepcopy(head.state_dict()) for head in heads]
-    losses, best_epochs = np.full(len(students), np.inf), np.zeros(len(students), dtype=np.int64)
     history = []
-    for epoch in range(1, settings.epochs + 1):
-        shuffled = data.training[torch.randperm(len(data.training), generator=order)]
-        sums, divergences = np.zeros(len(students)), np.zeros(len(students))
-        for rows in shuffled.split(settings.batch_size):
-            outputs = [head(x[rows]) for head, x in zip(heads, inputs, strict=True)]
+    for epoch in range(1, epochs + 1):
+        batches = data.training[torch.randperm(len(data.training), generator=order)].split(settings.batch_size)
+        sizes = [len(rows) for rows in batches]
+        masks = [
+            dropout_masks(student.network, seed, epoch, sizes, data.dtype) if student.network.dropout else None
+            for student in students
+        ]
+        sums = np.zeros((2, len(students)))
+        for number, rows in enumerate(batches):
+            seen = torch.stack([student.seen[rows] for student in students])
             # Peers speak as they were before this step, whoever is updated first.
-            peers = torch.stack(outputs).detach()
-            tasks = [mean_where(task_losses(outputs[i], data.targets[rows], task), seen[i, rows]) for i in everyone]
-            total = sum(tasks)
-            if penalty > 0:
-                pulls = [divergence_of(i, outputs[i], peers, teaching, seen[:, rows], task) for i in everyone]
-                total = total + penalty * sum(pulls)
-                divergences += seen[:, rows].sum(dim=1).numpy() * torch.stack(pulls).detach().numpy()
-            optimiser.zero_grad()
-            total.backward()
-            optimiser.step()
-            drawn = seen[:, rows].sum(dim=1).numpy()
-            sums += drawn * torch.stack(tasks).detach().numpy()
-        validation = _validation_losses(heads, inputs, seen, data, task)
-        if not np.isfinite(validation).all():
-            broken = students[int(np.argmin(np.isfinite(validation)))]
-            raise UserError(not_a_number(seed, penalty, broken, epoch))
-        for i in np.flatnonzero(validation < losses):
-            losses[i], best_epochs[i], best[i] = validation[i], epoch, copy.deepcopy(heads[i].state_dict())
+            outputs = [
+                student(data, rows, mask and mask[number]) for student, mask in zip(students, masks, strict=True)
+            ]
+            for i, student in enumerate(students):
+                student.alive = student.alive and bool(torch.isfinite(outputs[i][seen[i]]).all())
+            alive = torch.tensor([student.alive for student in students])
+            peers = [
+                output.detach() if student.alive else torch.zeros_like(output)
+                for student, output in zip(students, outputs, strict=True)
+            ]
+            for i, student in enumerate(students):
+                loss = mean_where(task_losses(outputs[i], data.targets[rows], task), seen[i])
+                sums[0, i] += int(seen[i].sum()) * float(loss.detach())
+                if penalty > 0:
+                    pull = divergence_of(i, outputs[i], peers, teaching * alive, seen, task, settings.normaliser)
+                    sums[1, i] += int(seen[i].sum()) * float(pull.detach())
+                    loss = loss + penalty * pull
+                student.optimiser.zero_grad()
+                loss.backward()
+                student.optimiser.step()
+        validation = np.array([student.validation_loss(data, task) for student in students])
+        for student, loss in zip(students, validation, strict=True):
+            student.alive = student.alive and bool(np.isfinite(loss))
+            # What happens after a student has stopped does not spoil its result.
+            student.failed = student.failed or not (student.alive or student.stopped)
+            if student.alive and not student.stopped and loss < student.loss:
+                student.loss, student.best_epoch = loss, epoch
+                student.keep()
+            late = settings.patience and epoch - student.best_epoch >= settings.patience
+            student.stopped = student.stopped or bool(late) or student.failed
         # Means over the samples that a student sees.
-        count = seen[:, data.training].sum(dim=1).numpy()
-        history.append(
-            pd.DataFrame(
-                {
-                    "penalty": penalty,
-                    "student": np.array(everyone),
-                    "epoch": epoch,
-                    "task_loss": sums / count,
-                    "divergence": divergences / count,
-                    "validation_loss": validation,
-                }
-            )
-        )
-    for head, state in zip(heads, best, strict=True):
-        head.load_state_dict(state)
-    with torch.no_grad():
-        predictions = torch.stack([head(x) for head, x in zip(heads, inputs, strict=True)]).numpy()
-    return _Run(predictions, losses, best_epochs, pd.concat(history, ignore_index=True), best)
+        count = [int(student.seen[data.training].sum()) for student in students]
+        table = {"task_loss": sums[0] / count, "divergence": sums[1] / count, "validation_loss": validation}
+        known = [student.alive for student in students]
+        table = {name: np.where(known, values, np.nan) for name, values in table.items()}
+        history.append(pd.DataFrame({"penalty": penalty, "student": range(len(students)), "epoch": epoch} | table))
+        if penalty > 0 and settings.teaching == "adaptive":
+            weights = np.zeros(len(students))
+            if any(known):
+                weights[known] = inverse_weights(validation[known], settings.exponent)
+            teaching = torch.as_tensor(weights, dtype=data.dtype)
+        if settings.patience and all(student.stopped for student in students):
+            break
+    return _finished(students, teaching, pd.concat(history, ignore_index=True), data)
 
 
 @torch.no_grad()
-def _validation_losses(
-    heads: list[nn.Sequential], inputs: list[Tensor], seen: Tensor, data: Data, task: Task
-) -> np.ndarray:
-    rows = data.validation
-    losses = [
-        mean_where(task_losses(head(x[rows]), data.targets[rows], task), seen[i, rows])
-        for i, (head, x) in enumerate(zip(heads, inputs, strict=True))
-    ]
-    return torch.stack(losses).double().numpy()
+def _finished(students: list[_Student], teaching: Tensor, history: pd.DataFrame, data: Data) -> _Run:
+    everything = torch.arange(len(data.targets))
+    predictions = []
+    for student in students:
+        student.load_state_dict(student.best[0])
+        outputs = student(data, everything)
+        predictions.append(torch.full_like(outputs, torch.nan) if student.failed else outputs)
+    return _Run(
+        students,
+        torch.stack(predictions).numpy(),
+        np.array([np.inf if student.failed else student.loss for student in students]),
+        np.array([0 if student.failed else student.best_epoch for student in students]),
+        teaching.numpy(),
+        history,
+    )

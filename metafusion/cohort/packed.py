@@ -1,43 +1,50 @@
 """The cohort as one tensor program: seeds, penalties and students together, with the loop's results.
 
-Axes, in this order: S seeds, P penalties, K students, N samples. The first layer is one product a view: all students
-that see the same representation of a modality share it. Deeper layers are batched products over S * P * K. Rows that
-pad a seed with fewer samples, and columns that pad a seed with fewer features, are masked or zero and never learn.
+Axes, in this order: S seeds, P penalties, K students, B or N samples. Rows that pad a seed with fewer samples are
+masked. Nothing couples two students but the divergence, and nothing couples two seeds or penalties at all.
 """
 
-from dataclasses import dataclass
-from itertools import pairwise
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.adam import adam
 
 from metafusion.cohort import loop
-from metafusion.cohort.loop import Data, Trained, stream
-from metafusion.cohort.losses import mean_where
-from metafusion.cohort.students import Student
+from metafusion.cohort.loop import Data, Trained, epochs_at, starts_warm
+from metafusion.cohort.losses import mean_where, mixed_divergence, task_losses
+from metafusion.cohort.memory import parts_of_block, weights_of
+from metafusion.cohort.networks import Network, dropout_masks, initial_state, stream
+from metafusion.cohort.program import Parameters, Program, pad
+from metafusion.cohort.runtime import Runtime
 from metafusion.cohort.teachers import choose_penalty, teaching_weights
 from metafusion.config.models import Cohort, Task
-from metafusion.errors import UserError
 
 CACHE = 8 * 2**20
-"""Bytes of weights that are trained together. Larger groups were measured to be slower: they leave the cache."""
+"""Bytes of weights that a CPU trains together. Larger groups were measured to be slower: they leave the cache."""
 PIECE = 64
-"""Rows that go through the networks at once where nothing is learnt: activations of more leave the cache."""
+"""Rows that go through the networks at once where nothing is learnt: activations of more leave a CPU's cache."""
+WARM_UP = 3
+"""Steps on a GPU before one is recorded."""
 
 
-def train(data: dict[int, Data], students: list[Student], settings: Cohort, task: Task) -> dict[int, Trained]:
+def train(
+    data: dict[int, Data], networks: list[Network], settings: Cohort, task: Task, runtime: Runtime | None = None
+) -> dict[int, Trained]:
     """Train the cohorts of several seeds at every penalty.
 
     Parameters
     ----------
     data : dict of int to Data
-        By seed.
-    students, settings, task
+        By seed. A fold is a seed with another split.
+    networks, settings, task
         See :func:`metafusion.cohort.loop.train`, which does the same one student at a time.
+    runtime : Runtime
+        Device, memory, saved states and progress.
 
     Returns
     -------
@@ -47,383 +54,617 @@ def train(data: dict[int, Data], students: list[Student], settings: Cohort, task
     Raises
     ------
     UserError
-        The loss of a student is not a number, or a student sees no training or validation sample.
+        All students of a seed diverge without a penalty, one sees no training or validation sample, or the memory is
+        too small.
     """
-    trained: dict[int, Trained] = {}
+    runtime = runtime or Runtime()
+    for seed, one in data.items():
+        loop.refuse_blind(torch.stack([one.seen_by(network) for network in networks]), one, networks, seed)
+    if runtime.checkpoint:
+        key = _fingerprint(data, networks, settings, task, runtime)
+        runtime = replace(runtime, checkpoint=runtime.checkpoint.keyed(key))
+    together = _most_together(data, networks, settings, runtime)
+    parts = parts_of_block(data, networks, settings, together, runtime.memory)
+    if len(parts) > 1:
+        runtime.say(f"{len(data)} seeds do not fit the memory at once: trained in {len(parts)} parts")
     # Seeds with another number of mini-batches take other numbers of steps, and would wait for each other.
-    steps = {seed: -(-len(one.training) // settings.batch_size) for seed, one in data.items()}
-    for count in sorted(set(steps.values())):
-        seeds = [seed for seed in data if steps[seed] == count]
-        trained |= _train_together({seed: data[seed] for seed in seeds}, students, settings, task)
+    groups = [group for part in parts for group in _alike({seed: data[seed] for seed in part}, settings)]
+    work = _Work(runtime, total=len(data) * sum(_epochs(settings)))
+    trained: dict[int, Trained] = {}
+    for number, seeds in enumerate(groups):
+        here = {seed: data[seed] for seed in seeds}
+        trained |= _Group(here, networks, settings, task, runtime, work, f"group{number}", together).train()
     return {seed: trained[seed] for seed in data}
 
 
-def _train_together(data: dict[int, Data], students: list[Student], settings: Cohort, task: Task) -> dict[int, Trained]:
-    packed = _pack(data, students)
-    for index, (seed, one) in enumerate(data.items()):
-        loop.refuse_blind(packed.seen[index, :, : len(one.targets)], one, students, seed)
-    alone = _Run(packed, students, [0.0], torch.zeros(len(data), len(students)), settings, task)
-    alone.train()
-    teaching = np.stack(
-        [
-            teaching_weights(losses, settings.most_clusters, random_state=seed)
-            for seed, losses in zip(data, alone.losses[:, 0], strict=True)
-        ]
-    )
-    runs = [alone]
-    for penalties in _together([penalty for penalty in settings.penalties if penalty > 0], alone.bytes):
-        mutual = _Run(packed, students, penalties, torch.from_numpy(teaching), settings, task)
-        mutual.train()
-        runs.append(mutual)
-    # Which run, and which place in it, holds each penalty.
-    places = [(run, p) for run in runs for p in range(len(run.penalties))]
-    losses = np.concatenate([run.losses for run in runs], axis=1)
-    epochs = np.concatenate([run.best_epochs for run in runs], axis=1)
-    predictions = np.concatenate([run.predictions() for run in runs], axis=1)
-    trained = {}
-    for index, (seed, one) in enumerate(data.items()):
-        chosen = choose_penalty(losses[index], teaching[index])
-        samples = len(one.targets)
-        trained[seed] = Trained(
-            predictions=predictions[index, :, :, :samples],
-            seen=packed.seen[index, :, :samples].numpy(),
-            losses=losses[index],
-            best_epochs=epochs[index],
-            teaching=teaching[index],
-            chosen=chosen,
-            history=pd.concat([run.history(index) for run in runs], ignore_index=True),
-            weights=places[chosen][0].weights(index, places[chosen][1]),
-        )
-    return trained
+def _fingerprint(data: dict[int, Data], networks: list[Network], settings: Cohort, task: Task, runtime: Runtime) -> str:
+    """Return what tells a training from every other, so that no state is taken for another training's."""
+    precision = torch.backends.cuda.matmul.fp32_precision
+    machine = (runtime.device, precision, runtime.memory, torch.get_num_threads(), torch.__version__)
+    digest = hashlib.sha256(repr((settings, networks, task, machine)).encode())
+    for seed, one in data.items():
+        layers = [tensor for layers in one.layers.values() for layer in layers for tensor in layer]
+        tensors = [*one.views.values(), *one.present.values(), one.targets, one.training, one.validation, *layers]
+        digest.update(repr((seed, list(one.views), list(one.present), list(one.layers))).encode())
+        for tensor in tensors:
+            digest.update(repr(tensor.shape).encode())
+            digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
 
 
-def _together(penalties: list[float], size: int) -> list[list[float]]:
-    """Group penalties so that the weights of a group stay in the cache; those of one take ``size`` bytes."""
-    most = max(1, CACHE // size)
-    return [penalties[start : start + most] for start in range(0, len(penalties), most)]
+def _most_together(data: dict[int, Data], networks: list[Network], settings: Cohort, runtime: Runtime) -> int:
+    """Return how many penalties are trained together: on a CPU as many as stay in the cache."""
+    most = max(1, len(settings.penalties) - 1)
+    if runtime.device.type != "cpu":
+        return most
+    one = next(iter(data.values()))
+    size = one.dtype.itemsize * sum(weights_of(network, one.widths, one.outputs) for network in networks)
+    return max(1, min(most, CACHE // (size * len(data))))
+
+
+def _alike(data: dict[int, Data], settings: Cohort) -> list[list[int]]:
+    steps = {seed: -(-len(one.training) // settings.batch_size) for seed, one in data.items()}
+    return [[seed for seed in data if steps[seed] == count] for count in sorted(set(steps.values()))]
+
+
+def _epochs(settings: Cohort) -> list[int]:
+    """Epochs of every run that a seed needs, one penalty each."""
+    warm = [settings.epochs for penalty in settings.penalties if starts_warm(penalty, settings)]
+    # A warm start goes on from 'epochs' epochs; where the independent cohort has more, that is a run of its own.
+    return [epochs_at(penalty, settings) for penalty in settings.penalties] + (warm if _needs_source(settings) else [])
+
+
+def _needs_source(settings: Cohort) -> bool:
+    return settings.warm_start and settings.budget > settings.epochs
+
+
+class _Work:
+    """How much is done of all that is to be done, in epochs of one seed at one penalty."""
+
+    def __init__(self, runtime: Runtime, total: int) -> None:
+        self.progress, self.total, self.done = runtime.progress, total, 0
+
+    def skip(self, run: "_Run", epochs: int) -> None:
+        """Leave out epochs that need no work, of a saved state, or after a cohort has ended: they take no time."""
+        self.total -= epochs * run.shape[0] * run.shape[1]
+
+    def epoch(self, run: "_Run") -> None:
+        self.done += run.shape[0] * run.shape[1]
+        if self.progress and self.progress.due:
+            self.progress.say(run.words(), min(1.0, self.done / self.total))
 
 
 @dataclass
 class _Packed:
     """The data of several seeds, padded to a common number of samples and columns.
 
-    ``views``: (S, N, width) by (modality, representation). ``widths``: the true widths, by view and seed. ``seen``:
-    (S, K, N). ``targets``: (S, N) or (S, N, 1). ``training`` and ``validation``: rows of each seed.
+    ``views``: (S, N, width) by (modality, representation). ``seen``: (S, N, K). ``targets``: (S, N) or (S, N, numbers).
+    ``training`` and ``validation``: rows of each seed.
     """
 
     seeds: list[int]
     views: dict[tuple[str, str], Tensor]
-    widths: dict[tuple[str, str], list[int]]
     seen: Tensor
     targets: Tensor
     training: list[Tensor]
     validation: list[Tensor]
-    outputs: int
+
+    @classmethod
+    def of(cls, data: dict[int, Data], networks: list[Network], device: torch.device) -> "_Packed":
+        several = list(data.values())
+        used = dict.fromkeys(branch.key for network in networks for branch in network.branches)
+        seen = [torch.stack([one.seen_by(network) for network in networks], dim=1) for one in several]
+        return cls(
+            seeds=list(data),
+            views={view: pad([one.views[view] for one in several]).to(device) for view in used},
+            seen=pad(seen).to(device),
+            targets=pad([one.targets for one in several]).to(device),
+            training=[one.training for one in several],
+            validation=[one.validation for one in several],
+        )
 
 
-def _pack(data: dict[int, Data], students: list[Student]) -> _Packed:
-    several = list(data.values())
-    used = list(dict.fromkeys(view for student in students for view in student.views))
-    seen = [torch.stack([one.seen_by(student) for student in students], dim=1) for one in several]
-    return _Packed(
-        seeds=list(data),
-        views={view: _pad([one.views[view] for one in several]) for view in used},
-        widths={view: [one.views[view].shape[1] for one in several] for view in used},
-        seen=_pad(seen).transpose(1, 2).contiguous(),
-        targets=_pad([one.targets for one in several]),
-        training=[one.training for one in several],
-        validation=[one.validation for one in several],
-        outputs=several[0].outputs,
-    )
-
-
-def _pad(tensors: list[Tensor]) -> Tensor:
-    """Stack tensors of the same number of axes, filled up with zeros to the largest size of each axis."""
-    shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
-    stacked = tensors[0].new_zeros((len(tensors), *shape))
-    for room, tensor in zip(stacked, tensors, strict=True):
-        room[tuple(slice(size) for size in tensor.shape)] = tensor
-    return stacked
-
-
-def _pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return row numbers, shape (S, most), and which of them are real."""
-    real = _pad([torch.ones(len(some), dtype=torch.bool) for some in rows])
-    return _pad(rows), real
-
-
-class _Run:
-    """All students of all seeds, at one or several penalties, from their initial weights to their best epochs."""
+class _Group:
+    """Seeds with equal numbers of mini-batches, at all penalties."""
 
     def __init__(
         self,
-        packed: _Packed,
-        students: list[Student],
-        penalties: list[float],
-        teaching: Tensor,
+        data: dict[int, Data],
+        networks: list[Network],
         settings: Cohort,
         task: Task,
+        runtime: Runtime,
+        work: _Work,
+        label: str,
+        together: int,
     ) -> None:
-        self.packed, self.students, self.settings, self.task = packed, students, settings, task
-        self.dtype = next(iter(packed.views.values())).dtype
-        self.penalties = penalties
-        self.teaching = teaching.to(self.dtype)
-        self.shape = (len(packed.seeds), len(penalties), len(students))
-        self.views_of: dict[str, list[tuple[str, str]]] = {}
-        for view in packed.views:
-            self.views_of.setdefault(view[0], []).append(view)
-        self.users = {view: [k for k, student in enumerate(students) if view in student.views] for view in packed.views}
-        self.order = {modality: self._order(views) for modality, views in self.views_of.items()}
-        self.parameters = self._initial()
-        self.bytes = sum(tensor.numel() * tensor.element_size() for tensor in self.parameters.values())
+        self.data, self.networks, self.settings, self.task = data, networks, settings, task
+        self.runtime, self.work, self.label, self.together = runtime, work, label, together
+        self.packed = _Packed.of(data, networks, runtime.device)
+        self.top: Tensor | None = None
+        several = list(data.values())
+        self.program = Program(networks, [one.widths for one in several], several[0].outputs, runtime.device)
+        self.states = [
+            [initial_state(network, one.widths, one.outputs, seed, one.layers, one.dtype) for network in networks]
+            for seed, one in data.items()
+        ]
 
-    def _order(self, views: list[tuple[str, str]]) -> Tensor:
-        """Where each student finds its part among the products of a modality's views; the last place holds zeros."""
-        place = [user for view in views for user in self.users[view]]
-        return torch.tensor([place.index(k) if k in place else len(place) for k in range(len(self.students))])
+    def train(self) -> dict[int, Trained]:
+        settings, count = self.settings, len(self.networks)
+        nobody = np.zeros((len(self.data), count))
+        alone = self._run([0.0], nobody, settings.budget, "alone", moments=settings.warm_start)
+        for seed, losses in zip(self.data, alone.losses[:, 0], strict=True):
+            loop.refuse_all_diverged(losses, seed)
+        decided = [
+            teaching_weights(losses, settings, random_state=seed)
+            for seed, losses in zip(self.data, alone.losses[:, 0], strict=True)
+        ]
+        teaching, top = (np.stack(parts) for parts in zip(*decided, strict=True))
+        self.top = torch.from_numpy(top).to(self.runtime.device)
+        runs = [alone]
+        alone.teaching_then = teaching[:, None]
+        for penalties in self._groups_of_penalties():
+            source = None
+            if starts_warm(penalties[0], settings):
+                source = alone
+                if _needs_source(settings):
+                    source = self._run([0.0], nobody, settings.epochs, "source", moments=True)
+            label = "penalty" + "_".join(repr(penalty) for penalty in penalties)
+            runs.append(self._run(penalties, teaching, epochs_at(penalties[0], settings), label, source=source))
+        return self._results(runs, top)
 
-    def _initial(self) -> dict[object, Tensor]:
-        """Pack the same initial weights that the loop draws: first layers by view, then (S, P, K, in, out) a layer."""
-        seeds, penalties, count = self.shape
-        widths = [*self.settings.hidden, self.packed.outputs]
-        weights: dict[object, Tensor] = {
-            view: torch.zeros(seeds, 1, len(self.users[view]), table.shape[2], widths[0], dtype=self.dtype)
-            for view, table in self.packed.views.items()
-        }
-        weights["bias", 0] = torch.zeros(seeds, 1, count, 1, widths[0], dtype=self.dtype)
-        for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
-            weights["weight", depth] = torch.zeros(seeds, 1, count, inputs, units, dtype=self.dtype)
-            weights["bias", depth] = torch.zeros(seeds, 1, count, 1, units, dtype=self.dtype)
-        for s, seed in enumerate(self.packed.seeds):
-            for k, student in enumerate(self.students):
-                columns = [self.packed.widths[view][s] for view in student.views]
-                head = loop.new_head(
-                    sum(columns),
-                    self.settings.hidden,
-                    self.packed.outputs,
-                    stream(seed, "weights", student.name),
-                    self.dtype,
-                )
-                linears = [layer for layer in head if isinstance(layer, torch.nn.Linear)]
-                pieces = linears[0].weight.detach().T.split(columns)
-                for view, piece in zip(student.views, pieces, strict=True):
-                    weights[view][s, 0, self.users[view].index(k), : len(piece)] = piece
-                for depth, layer in enumerate(linears):
-                    weights["bias", depth][s, 0, k, 0] = layer.bias.detach()
-                    if depth:
-                        weights["weight", depth][s, 0, k] = layer.weight.detach().T
-        return {name: torch.nn.Parameter(tensor.repeat(1, penalties, 1, 1, 1)) for name, tensor in weights.items()}
+    def _run(self, penalties: list[float], teaching: np.ndarray, epochs: int, label: str, **options: object) -> "_Run":
+        run = _Run(self, penalties, teaching, epochs, f"{self.label}_{label}", **options)
+        run.train()
+        return run
 
-    def forward(self, rows: Tensor, parameters: dict[object, Tensor]) -> Tensor:
-        """Outputs of all students for some rows of each seed (S, B); shape (S, P, K, B, outputs)."""
-        seeds, penalties, count = self.shape
-        batch = rows.shape[1]
-        hidden = parameters["bias", 0]
-        units = hidden.shape[-1]
-        picked = torch.arange(seeds)[:, None], rows
-        for modality, views in self.views_of.items():
-            products = []
-            for view in views:
-                users = len(self.users[view])
-                # (S, B, width) @ (S, width, P * users * units): one large product for all who share the view.
-                weight = parameters[view].permute(0, 3, 1, 2, 4).reshape(seeds, -1, penalties * users * units)
-                product = torch.bmm(self.packed.views[view][picked], weight)
-                products.append(product.view(seeds, batch, penalties, users, units))
-            products.append(products[0].new_zeros(seeds, batch, penalties, 1, units))
-            joined = torch.cat(products, dim=3).permute(0, 2, 3, 1, 4)
-            hidden = hidden + joined.index_select(2, self.order[modality])
-        for depth in range(1, len(self.settings.hidden) + 1):
-            weight, bias = parameters["weight", depth], parameters["bias", depth]
-            flat = functional.relu(hidden).reshape(-1, batch, weight.shape[-2])
-            hidden = torch.baddbmm(bias.flatten(0, 2), flat, weight.flatten(0, 2))
-        return hidden.view(seeds, penalties, count, batch, -1)
+    def _groups_of_penalties(self) -> list[list[float]]:
+        """Group penalties that can be trained together: equal epochs and starts, and few enough for the cache."""
+        groups: list[list[float]] = []
+        for penalty in self.settings.penalties[1:]:
+            kind = epochs_at(penalty, self.settings), starts_warm(penalty, self.settings)
+            last = groups[-1][-1] if groups else None
+            alike = last is not None and kind == (epochs_at(last, self.settings), starts_warm(last, self.settings))
+            if alike and len(groups[-1]) < self.together:
+                groups[-1].append(penalty)
+            else:
+                groups.append([penalty])
+        return groups
+
+    def _results(self, runs: list["_Run"], top: np.ndarray) -> dict[int, Trained]:
+        # Which run, and which place in it, holds each penalty.
+        places = [(run, p) for run in runs for p in range(len(run.penalties))]
+        losses, epochs, teaching, predictions = (
+            np.concatenate(parts, axis=1)
+            for parts in zip(
+                *((run.losses, run.best_epochs, run.teaching_then, run.predictions()) for run in runs), strict=True
+            )
+        )
+        trained = {}
+        for s, (seed, one) in enumerate(self.data.items()):
+            chosen = choose_penalty(losses[s], top[s])
+            samples = len(one.targets)
+            trained[seed] = Trained(
+                predictions=predictions[s, :, :, :samples],
+                seen=self.packed.seen[s, :samples].T.cpu().numpy(),
+                losses=losses[s],
+                best_epochs=epochs[s],
+                teaching=teaching[s],
+                top=top[s],
+                chosen=chosen,
+                history=pd.concat([run.history(s) for run in runs], ignore_index=True),
+                weights=places[chosen][0].weights(s, places[chosen][1]),
+            )
+        return trained
+
+
+@dataclass
+class _Batch:
+    """Some samples of each seed.
+
+    ``views``: (S, B, width) each. ``targets``: (S, B) or (S, B, numbers). ``seen``: (S, P, K, B). ``masks``: see
+    :meth:`Program.forward`.
+    """
+
+    views: dict[tuple[str, str], Tensor]
+    targets: Tensor
+    seen: Tensor
+    masks: dict[str, list[Tensor]]
+
+    def part(self, start: int, stop: int, masks: dict[str, list[Tensor]] | None = None) -> "_Batch":
+        """Return some of the samples, without a copy."""
+        views = {name: view[:, start:stop] for name, view in self.views.items()}
+        return _Batch(views, self.targets[:, start:stop], self.seen[..., start:stop], masks or {})
+
+    def tensors(self) -> list[Tensor]:
+        return [*self.views.values(), self.targets, self.seen]
+
+
+class _Run:
+    """All students of all seeds at one or several penalties, from their initial weights to their best epochs.
+
+    Parameters
+    ----------
+    group : _Group
+    penalties : list of float
+    teaching : ndarray, shape (S, K)
+    epochs : int
+    label : str
+        Of its saved state.
+    moments : bool
+        Whether the best epoch's state of Adam is kept, for a run that goes on from there.
+    source : _Run or None
+        The run that this one goes on from.
+    """
+
+    def __init__(
+        self,
+        group: _Group,
+        penalties: list[float],
+        teaching: np.ndarray,
+        epochs: int,
+        label: str,
+        *,
+        moments: bool = False,
+        source: "_Run | None" = None,
+    ) -> None:
+        self.group, self.program, self.packed = group, group.program, group.packed
+        self.settings, self.task, self.device = group.settings, group.task, group.runtime.device
+        self.penalties, self.epochs, self.label = penalties, epochs, label
+        self.shape = (len(self.packed.seeds), len(penalties), len(group.networks))
+        self.dtype = next(iter(self.packed.views.values())).dtype
+        self.seeds = torch.arange(self.shape[0], device=self.device)[:, None]
+        self.strength = torch.tensor(penalties, dtype=self.dtype, device=self.device)[:, None]
+        weights = torch.as_tensor(teaching, dtype=self.dtype, device=self.device)
+        self.teaching = weights[:, None].repeat(1, len(penalties), 1)
+        packed = self.program.pack(group.states, len(penalties)) if source is None else source.best
+        self.parameters = {name: tensor.clone().requires_grad_() for name, tensor in packed.items()}
+        self.step = _Adam(self, source)
+        self.best = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
+        kept = (self.step.means, self.step.squares) if moments else ()
+        self.best_moments = [{name: tensor.clone() for name, tensor in moments.items()} for moments in kept]
+        self.best_losses = torch.full(self.shape, torch.inf, dtype=self.dtype, device=self.device)
+        self.best_at = torch.zeros(self.shape, dtype=torch.int64, device=self.device)
+        self.alive = torch.ones(self.shape, dtype=torch.bool, device=self.device)
+        if source is not None:
+            self.alive &= ~source.failed
+        self.failed, self.stopped = torch.zeros_like(self.alive), torch.zeros_like(self.alive)
+        self.ends = torch.zeros(self.shape[:2], dtype=torch.int64, device=self.device)
+        self.validation = self._fetch(*(tensor.to(self.device) for tensor in _pad_rows(self.packed.validation)))
+        self.sums = torch.zeros(2, *self.shape, dtype=self.dtype, device=self.device)
+        self.curves: list[Tensor] = []
+        self.orders = [stream(seed, "batches") for seed in self.packed.seeds]
+        self.dropping = [k for k, network in enumerate(group.networks) if network.dropout]
 
     def train(self) -> None:
         """Run all epochs; keep every student's best."""
-        step = _Adam(list(self.parameters.values()), self.settings.learning_rate)
-        orders = [stream(seed, "batches") for seed in self.packed.seeds]
-        penalties = torch.tensor(self.penalties, dtype=self.dtype)[:, None]
-        self.best = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
-        best_losses = torch.full(self.shape, torch.inf, dtype=self.dtype)
-        best_epochs = torch.zeros(self.shape, dtype=torch.int64)
+        self._restore()
         counts = torch.stack(
-            [seen[:, rows].sum(dim=1) for seen, rows in zip(self.packed.seen, self.packed.training, strict=True)]
-        )
-        self._curves = []
-        for epoch in range(1, self.settings.epochs + 1):
-            shuffled = [
-                rows[torch.randperm(len(rows), generator=order)]
-                for rows, order in zip(self.packed.training, orders, strict=True)
+            [
+                seen[rows].sum(dim=0)
+                for seen, rows in zip(self.packed.seen, self._on_device(self.packed.training), strict=True)
             ]
-            rows, real = _pad_rows(shuffled)
-            tasks_sum, pulls_sum = torch.zeros(2, *self.shape, dtype=self.dtype)
-            size = self.settings.batch_size
-            for batch, here in zip(rows.split(size, dim=1), real.split(size, dim=1), strict=True):
-                tasks, pulls, drawn = self._losses(self.forward(batch, self.parameters), batch, here)
-                (tasks + penalties * pulls).sum().backward()
-                step()
-                tasks_sum += drawn * tasks.detach()
-                pulls_sum += drawn * pulls.detach()
-            validation = self._validate()
-            self._refuse_broken(validation, epoch)
-            better = validation < best_losses
-            best_losses = torch.where(better, validation, best_losses)
-            best_epochs = torch.where(better, epoch, best_epochs)
-            self._keep(better)
-            self._curves.append(torch.stack([tasks_sum / counts[:, None], pulls_sum / counts[:, None], validation]))
-        self.losses, self.best_epochs = best_losses.double().numpy(), best_epochs.numpy()
+        )
+        advance = _Recorded(self) if self.device.type == "cuda" else self._advance
+        work, checkpoint = self.group.work, self.group.runtime.checkpoint
+        while len(self.curves) < self.epochs and not self._all_stopped():
+            epoch = len(self.curves) + 1
+            self.sums.zero_()
+            for batch in self._batches(epoch):
+                advance(batch)
+            self._close(epoch, counts)
+            work.epoch(self)
+            if checkpoint and checkpoint.due:
+                checkpoint.save(self.label, self._state())
+        work.skip(self, self.epochs - len(self.curves))
+        if checkpoint and (checkpoint.due or checkpoint.has(self.label)):
+            checkpoint.save(self.label, self._state())
+        self.losses = torch.where(self.failed, torch.inf, self.best_losses).double().cpu().numpy()
+        self.best_epochs = torch.where(self.failed, 0, self.best_at).cpu().numpy()
+        self.teaching_then = self.teaching.cpu().numpy()
+        # What only training needs makes room for the next run.
+        del self.step, self.parameters
 
-    def _losses(self, outputs: Tensor, batch: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Task loss and divergence of every student on a mini-batch, and how many samples it sees: each (S, P, K)."""
-        picked = torch.arange(len(batch))[:, None], batch
-        seen = self.packed.seen.transpose(1, 2)[picked].transpose(1, 2) & real[:, None, :]
-        seen = seen[:, None].expand(-1, self.shape[1], -1, -1)
-        tasks = mean_where(_task_losses(outputs, self.packed.targets[picked], self.task), seen)
-        if self.penalties == [0.0]:
-            return tasks, torch.zeros_like(tasks), seen.sum(dim=-1)
-        teaching = self.teaching[:, None, :, None] * seen.to(self.dtype)
-        return tasks, mean_where(mixed_divergence(outputs, teaching, self.task), seen), seen.sum(dim=-1)
+    def _on_device(self, several: list[Tensor]) -> list[Tensor]:
+        return [tensor.to(self.device) for tensor in several]
+
+    def _batches(self, epoch: int) -> Iterator["_Batch"]:
+        """Yield the mini-batches of an epoch."""
+        shuffled = [
+            rows[torch.randperm(len(rows), generator=order)]
+            for rows, order in zip(self.packed.training, self.orders, strict=True)
+        ]
+        rows, real = _pad_rows(shuffled)
+        size = self.settings.batch_size
+        if self.device.type == "cuda":
+            # Every step has the same shape, so that one recorded step serves for all.
+            missing = -rows.shape[1] % size
+            rows, real = (torch.nn.functional.pad(tensor, (0, missing)) for tensor in (rows, real))
+        drawn = {
+            (s, k): dropout_masks(
+                self.group.networks[k], seed, epoch, [len(part) for part in shuffled[s].split(size)], self.dtype
+            )
+            for s, seed in enumerate(self.packed.seeds)
+            for k in self.dropping
+        }
+        # Rows are fetched once an epoch: mini-batches are then slices.
+        epoch_long = self._fetch(rows.to(self.device), real.to(self.device))
+        for number, start in enumerate(range(0, rows.shape[1], size)):
+            stop = min(start + size, rows.shape[1])
+            yield epoch_long.part(start, stop, self._masks(drawn, number, stop - start))
+
+    def _fetch(self, rows: Tensor, real: Tensor) -> "_Batch":
+        """Return some rows of each seed (S, B), of which not all are real."""
+        seen = (self.packed.seen[self.seeds, rows] & real[..., None]).transpose(1, 2)[:, None]
+        views = {view: table[self.seeds, rows] for view, table in self.packed.views.items()}
+        return _Batch(views, self.packed.targets[self.seeds, rows], seen.expand(-1, self.shape[1], -1, -1), {})
+
+    def _masks(
+        self, drawn: dict[tuple[int, int], list[list[Tensor]]], number: int, batch: int
+    ) -> dict[str, list[Tensor]]:
+        """Lay out the dropout masks of a mini-batch as the heads need them: (S, 1, U, B, units) a layer."""
+        masks = {}
+        for h, head in self.program.heads.items():
+            if not set(head.users) & set(self.dropping):
+                continue
+            masks[h] = [
+                torch.ones(self.shape[0], 1, len(head.users), batch, units, dtype=self.dtype) for units in head.hidden
+            ]
+            for (s, k), of_batches in drawn.items():
+                if k in head.users and number < len(of_batches):
+                    for mask, own in zip(masks[h], of_batches[number], strict=True):
+                        mask[s, 0, head.users.index(k), : len(own)] = own
+            masks[h] = self._on_device(masks[h])
+        return masks
+
+    def _advance(self, batch: "_Batch") -> None:
+        """Take one step of all students on a mini-batch. No value comes back to the host."""
+        seen = batch.seen
+        outputs = self.program.forward(batch.views, self.parameters, batch.masks)
+        finite = torch.isfinite(outputs.detach()).all(dim=-1)
+        self.alive &= (finite | ~seen).all(dim=-1)
+        tasks = mean_where(_task_losses(outputs, batch.targets, self.task), seen)
+        drawn = seen.sum(dim=-1)
+        self.sums[0] += drawn * tasks.detach()
+        total = tasks
+        if any(self.penalties):
+            teaching = (self.teaching * self.alive).unsqueeze(-1) * seen
+            divergences = mixed_divergence(outputs, teaching, self.task, self.settings.normaliser)
+            pulls = mean_where(divergences, seen)
+            self.sums[1] += drawn * pulls.detach()
+            total = tasks + self.strength * pulls
+        # A student's weights are in its own summand only, so one that diverged spoils no other's gradient.
+        total.sum().backward()
+        self.step()
 
     @torch.no_grad()
+    def _close(self, epoch: int, counts: Tensor) -> None:
+        """End an epoch: validate, keep who became better, note the curves, and let teachers' weights follow."""
+        validation = self._validate()
+        self.alive &= torch.isfinite(validation)
+        self.failed |= ~self.alive & ~self.stopped
+        better = (validation < self.best_losses) & self.alive & ~self.stopped
+        self.best_losses = torch.where(better, validation, self.best_losses)
+        self.best_at = torch.where(better, epoch, self.best_at)
+        self._keep(better)
+        curves = torch.stack([self.sums[0] / counts[:, None], self.sums[1] / counts[:, None], validation])
+        self.curves.append(torch.where(self.alive, curves, torch.nan))
+        running = ~self.stopped.all(dim=-1)
+        self.ends += running
+        if self.settings.patience:
+            self.stopped |= (epoch - self.best_at >= self.settings.patience) | self.failed
+        if self.settings.teaching == "adaptive" and any(self.penalties):
+            follow = running[..., None] & self.alive.any(dim=-1, keepdim=True)
+            self.teaching = self.teaching.copy_(torch.where(follow, self._adapted(validation), self.teaching))
+
     def _validate(self) -> Tensor:
-        rows, real = _pad_rows(self.packed.validation)
-        picked = torch.arange(len(rows))[:, None], rows
-        seen = self.packed.seen.transpose(1, 2)[picked].transpose(1, 2) & real[:, None, :]
-        outputs = self._answers(rows, self.parameters)
-        losses = _task_losses(outputs, self.packed.targets[picked], self.task)
-        return mean_where(losses, seen[:, None].expand(-1, self.shape[1], -1, -1))
+        losses = _task_losses(self._answers(self.validation, self.parameters), self.validation.targets, self.task)
+        return mean_where(losses, self.validation.seen)
 
     @torch.no_grad()
-    def _answers(self, rows: Tensor, parameters: dict[object, Tensor]) -> Tensor:
-        return torch.cat([self.forward(some, parameters) for some in rows.split(PIECE, dim=1)], dim=3)
+    def _answers(self, batch: "_Batch", parameters: Parameters) -> Tensor:
+        """Outputs without dropout, shape (S, P, K, B, outputs)."""
+        rows = batch.targets.shape[1]
+        size = PIECE if self.device.type == "cpu" else rows
+        parts = [batch.part(start, min(start + size, rows)) for start in range(0, rows, size)]
+        return torch.cat([self.program.forward(part.views, parameters) for part in parts], dim=3)
 
-    def _refuse_broken(self, validation: Tensor, epoch: int) -> None:
-        broken = (~torch.isfinite(validation)).nonzero()
-        if len(broken):
-            s, p, k = broken[0].tolist()
-            raise UserError(loop.not_a_number(self.packed.seeds[s], self.penalties[p], self.students[k], epoch))
+    def _adapted(self, validation: Tensor) -> Tensor:
+        """Weights proportional to ``losses ** -exponent``, as :func:`teachers.inverse_weights`, 0 for who diverged."""
+        floored = torch.where(self.alive, validation, torch.inf).clamp(min=torch.finfo(torch.float32).tiny)
+        weights = (floored / floored.amin(dim=-1, keepdim=True)) ** -self.settings.exponent
+        weights = torch.where(self.alive, weights, 0)
+        return weights / weights.sum(dim=-1, keepdim=True)
 
-    @torch.no_grad()
     def _keep(self, better: Tensor) -> None:
-        """Copy the weights of the students that became better."""
+        """Copy the weights of the students that became better; of Adam's moments, too, where they are wanted."""
+        means, squares = self.step.means, self.step.squares
         for name, tensor in self.parameters.items():
-            mask = better[..., self.users[name]] if name in self.users else better
-            torch.where(mask[..., None, None], tensor, self.best[name], out=self.best[name])
+            mask = better.index_select(2, self.program.users[name])
+            mask = mask.reshape(*mask.shape, *[1] * (tensor.ndim - 3))
+            torch.where(mask, tensor, self.best[name], out=self.best[name])
+            for moments, best in zip((means, squares), self.best_moments, strict=False):
+                torch.where(mask, moments[name], best[name], out=best[name])
+
+    def _all_stopped(self) -> bool:
+        return bool(self.settings.patience) and bool(self.stopped.all())
+
+    def words(self) -> str:
+        """Say where the training is, for a person."""
+        penalties = " and ".join(f"{penalty:g}" for penalty in self.penalties)
+        alive = f"{int(self.alive.sum())} of {self.alive.numel()} students alive"
+        # Which students are the top cluster is known after the independent cohort.
+        top, whose = self.group.top, "students'" if self.group.top is None else "top cluster's"
+        loss = self.curves[-1][2] if top is None else torch.where(top[:, None], self.curves[-1][2], torch.nan)
+        return (
+            f"penalty {penalties}, epoch {len(self.curves)} of {self.epochs}, {alive}, {whose} mean validation loss "
+            f"{float(loss.nanmean()):.4g}"
+        )
+
+    def _state(self) -> dict[str, Tensor]:
+        """Everything that the next epochs depend on, and what is already known."""
+        state = {
+            "best_losses": self.best_losses,
+            "best_at": self.best_at,
+            "alive": self.alive,
+            "failed": self.failed,
+            "stopped": self.stopped,
+            "ends": self.ends,
+            "teaching": self.teaching,
+            "curves": torch.stack(self.curves),
+            "steps": self.step.counter,
+        }
+        state |= {f"order/{s}": order.get_state() for s, order in enumerate(self.orders)}
+        for kind, tensors in self._tables().items():
+            state |= {f"{kind}/{name}": tensor for name, tensor in tensors.items()}
+        return state
+
+    def _tables(self) -> dict[str, Parameters]:
+        tables = {"weights": self.parameters, "means": self.step.means, "squares": self.step.squares, "best": self.best}
+        return tables | {f"best_moments{i}": tensors for i, tensors in enumerate(self.best_moments)}
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        """Go on from a saved state, if there is one."""
+        state = self.group.runtime.checkpoint.load(self.label) if self.group.runtime.checkpoint else None
+        if state is None:
+            return
+        for name in ("best_losses", "best_at", "alive", "failed", "stopped", "ends", "teaching"):
+            getattr(self, name).copy_(state[name])
+        self.curves = [curves.to(self.device) for curves in state["curves"]]
+        self.step.counter.copy_(state["steps"])
+        for s, order in enumerate(self.orders):
+            order.set_state(state[f"order/{s}"])
+        for kind, tensors in self._tables().items():
+            for name, tensor in tensors.items():
+                tensor.copy_(state[f"{kind}/{name}"])
+        self.group.work.skip(self, len(self.curves))
+        self.group.runtime.say(f"{self.label}: going on after epoch {len(self.curves)}")
 
     def predictions(self) -> np.ndarray:
-        """Outputs at the best epochs for all samples, shape (S, P, K, N, outputs)."""
-        samples = self.packed.seen.shape[2]
-        return self._answers(torch.arange(samples).expand(self.shape[0], -1), self.best).numpy()
+        """Outputs at the best epochs for all samples, shape (S, P, K, N, outputs); NaN for who diverged."""
+        everything = _Batch(self.packed.views, self.packed.targets, self.packed.seen, {})
+        outputs = self._answers(everything, self.best)
+        return torch.where(self.failed[..., None, None], torch.nan, outputs).cpu().numpy()
 
     def history(self, s: int) -> pd.DataFrame:
         """Return the learning curves of a seed, as the loop does."""
-        curves = torch.stack(self._curves)[:, :, s].double().numpy()
+        curves = torch.stack(self.curves)[:, :, s].double().cpu().numpy()
         epochs, students = len(curves), curves.shape[-1]
         index = pd.MultiIndex.from_product(
             [self.penalties, range(1, epochs + 1), range(students)], names=["penalty", "epoch", "student"]
         )
         values = curves.transpose(2, 0, 3, 1).reshape(-1, 3)
         table = pd.DataFrame(values, index, columns=["task_loss", "divergence", "validation_loss"]).reset_index()
+        ends = dict(zip(self.penalties, self.ends[s].tolist(), strict=True))
+        table = table[table["epoch"] <= table["penalty"].map(ends)]
         return table[["penalty", "student", "epoch", "task_loss", "divergence", "validation_loss"]]
 
-    def weights(self, s: int, p: int) -> list[dict[str, Tensor]]:
-        """Return every student's network at its best epoch, named as the loop's ``nn.Sequential`` would."""
-        return [self._weights_of(s, p, k, student) for k, student in enumerate(self.students)]
-
-    def _weights_of(self, s: int, p: int, k: int, student: Student) -> dict[str, Tensor]:
-        first = [
-            self.best[view][s, p, self.users[view].index(k), : self.packed.widths[view][s]] for view in student.views
-        ]
-        state = {"0.weight": torch.cat(first).T.contiguous(), "0.bias": self.best["bias", 0][s, p, k, 0].clone()}
-        for depth in range(1, len(self.settings.hidden) + 1):
-            # Every other module of the sequence is a ReLU.
-            state[f"{2 * depth}.weight"] = self.best["weight", depth][s, p, k].T.contiguous()
-            state[f"{2 * depth}.bias"] = self.best["bias", depth][s, p, k, 0].clone()
-        return state
+    def weights(self, s: int, p: int) -> list[dict[str, Tensor] | None]:
+        """Return every student's network at its best epoch; None for who diverged."""
+        failed = self.failed[s, p].tolist()
+        return [None if failed[k] else self.program.state(self.best, s, p, k) for k in range(self.shape[2])]
 
 
 class _Adam:
-    """Adam with torch's defaults, one fused call a step, by torch's functional form.
+    """Adam with torch's defaults and decoupled weight decay, one fused call a step, by torch's functional form.
 
-    ``torch.optim.Adam`` does the same, but loads the compiler when it is made, which costs every job two seconds.
+    ``torch.optim.AdamW`` does the same, but loads the compiler when it is made, which costs every job two seconds. In a
+    run that goes on from the best states of another, each student has another number of steps behind it, and so a
+    counter of its own.
     """
 
-    def __init__(self, parameters: list[Tensor], learning_rate: float) -> None:
-        self.parameters = parameters
-        self.learning_rate = learning_rate
-        self.means = [torch.zeros_like(parameter) for parameter in parameters]
-        self.squares = [torch.zeros_like(parameter) for parameter in parameters]
-        self.steps = [torch.zeros(()) for _ in parameters]
+    def __init__(self, run: _Run, source: _Run | None) -> None:
+        self.run, device = run, run.device
+        named = run.parameters
+        self.means, self.squares = (
+            [{name: torch.zeros_like(tensor) for name, tensor in named.items()} for _ in range(2)]
+            if source is None
+            else [{name: tensor.clone() for name, tensor in moments.items()} for moments in source.best_moments]
+        )
+        if source is None:
+            self.places = [(name, None) for name in named]
+            self.counter = torch.zeros(len(named), device=device)
+        else:
+            self.places = [(name, place) for name, tensor in named.items() for place in np.ndindex(*tensor.shape[:3])]
+            batches = -(-len(run.packed.training[0]) // run.settings.batch_size)
+            best = (source.best_at * batches).cpu()
+            users = {name: run.program.users[name].tolist() for name in named}
+            taken = [best[s, p, users[name][u]] for name, (s, p, u) in self.places]
+            self.counter = torch.stack(taken).float().to(device)
+        rate = run.settings.learning_rate
+        self.decays = {}
+        for name, tensor in named.items():
+            users = run.program.users[name].tolist()
+            factors = torch.tensor([1 - rate * run.group.networks[k].weight_decay for k in users], dtype=tensor.dtype)
+            if ".weight" in name and (factors != 1).any():
+                self.decays[name] = factors.reshape(-1, *[1] * (tensor.ndim - 3)).to(device)
 
     @torch.no_grad()
     def __call__(self) -> None:
         """Take one step along the gradients, and clear them."""
+        named = self.run.parameters
+        for name, factors in self.decays.items():
+            named[name].mul_(factors)
+        gradients = {name: tensor.grad for name, tensor in named.items()}
         adam(
-            self.parameters,
-            [parameter.grad for parameter in self.parameters],
-            self.means,
-            self.squares,
+            *(self._listed(tensors) for tensors in (named, gradients, self.means, self.squares)),
             [],
-            self.steps,
+            list(self.counter.unbind()),
             foreach=False,
+            capturable=self.run.device.type == "cuda",
             fused=True,
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
-            lr=self.learning_rate,
+            lr=self.run.settings.learning_rate,
             weight_decay=0.0,
             eps=1e-8,
             maximize=False,
         )
-        for parameter in self.parameters:
-            parameter.grad = None
+        for tensor in named.values():
+            tensor.grad = None
+
+    def _listed(self, tensors: Parameters) -> list[Tensor]:
+        return [tensors[name] if place is None else tensors[name][place] for name, place in self.places]
+
+
+class _Recorded:
+    """A run's step on a GPU, recorded once as a graph and played again: no time is lost between its many kernels."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run, self.steps, self.graph = run, 0, None
+
+    def __call__(self, batch: _Batch) -> None:
+        """Take one step; see :meth:`_Run._advance`."""
+        if batch.masks or not self.run.group.runtime.graphs:
+            self.run._advance(batch)
+        elif self.graph is None and self.steps < WARM_UP:
+            # As torch asks for: steps before a recording run beside the main stream.
+            self.steps += 1
+            beside = torch.cuda.Stream(self.run.device)
+            beside.wait_stream(torch.cuda.current_stream(self.run.device))
+            with torch.cuda.stream(beside):
+                self.run._advance(batch)
+            torch.cuda.current_stream(self.run.device).wait_stream(beside)
+        else:
+            if self.graph is None:
+                views = {name: view.clone() for name, view in batch.views.items()}
+                self.batch = _Batch(views, batch.targets.clone(), batch.seen.clone(), {})
+                self.graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self.graph):
+                    self.run._advance(self.batch)
+            for room, tensor in zip(self.batch.tensors(), batch.tensors(), strict=True):
+                room.copy_(tensor)
+            self.graph.replay()
+
+
+def _pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return row numbers, shape (S, most), and which of them are real."""
+    real = pad([torch.ones(len(some), dtype=torch.bool) for some in rows])
+    return pad(rows), real
 
 
 def _task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Loss of every sample, shape (S, P, K, B), for targets of shape (S, B) or (S, B, 1)."""
-    if task == "classification":
-        logs = functional.log_softmax(outputs, dim=-1)
-        classes = targets[:, None, None, :, None].expand(*logs.shape[:-1], 1)
-        return -logs.gather(-1, classes).squeeze(-1)
-    return (outputs - targets[:, None, None]).square().mean(dim=-1)
-
-
-def mixed_divergence(outputs: Tensor, teaching: Tensor, task: Task) -> Tensor:
-    """Divergence of every student from the weighted mean of its teachers, in closed form, without a loop over pairs.
-
-    Parameters
-    ----------
-    outputs : Tensor, shape (..., K, B, outputs)
-        Logits or predictions. As peers they are constants: no gradient flows into them.
-    teaching : Tensor, shape (..., K, B)
-        Weight of each student as a teacher of each sample, not negative.
-
-    Returns
-    -------
-    Tensor, shape (..., K, B)
-        ``sum_{j != i} w_j D(f_i, f_j) / sum_{j != i} w_j``; 0 where nobody else teaches.
-
-    Notes
-    -----
-    A student's divergence from itself is 0 and has no gradient, so sums over all students serve for sums over the
-    others; only the normaliser leaves the student out. KL: ``sum_j w_j KL(p_j || p_i) = sum_j w_j (sum_c p_jc log p_jc)
-    - sum_c (sum_j w_j p_jc) log p_ic``. Squares: ``sum_j w_j (f_i - f_j)^2 = W (f_i - m)^2 + sum_j w_j (f_j - m)^2``
-    with the weighted mean m, which does not lose digits as the expanded square would.
-    """
-    weights = teaching.unsqueeze(-1)
-    total = weights.sum(dim=-3, keepdim=True)
-    if task == "classification":
-        logs = functional.log_softmax(outputs, dim=-1)
-        peers = logs.detach()
-        mixture = (weights * peers.exp()).sum(dim=-3, keepdim=True)
-        negative_entropy = (weights * peers.exp() * peers).sum(dim=(-3, -1)).unsqueeze(-2)
-        sums = negative_entropy - (mixture * logs).sum(dim=-1)
-    else:
-        peers = outputs.detach()
-        mean = (weights * peers).sum(dim=-3, keepdim=True) / torch.where(total > 0, total, 1)
-        spread = (weights * (peers - mean).square()).sum(dim=-3, keepdim=True)
-        sums = (total * (outputs - mean).square() + spread).mean(dim=-1)
-    others = teaching.sum(dim=-2, keepdim=True) - teaching
-    # A lone teacher's own remainder is rounding, not a teacher.
-    alone = others <= 1e-6 * teaching.sum(dim=-2, keepdim=True)
-    return torch.where(alone, 0, sums / torch.where(alone, 1, others))
+    """Loss of every sample, shape (S, P, K, B), for targets of shape (S, B) or (S, B, numbers)."""
+    return task_losses(outputs, targets[:, None, None], task)

@@ -1,6 +1,6 @@
 """What one seed learns from, as arrays: collected from samples, splits and latents, without the need of torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,14 @@ class SeedData:
     ----------
     views : dict of (modality, representation) to ndarray of float32, shape (samples, width)
     present : dict of modality to ndarray of bool, shape (samples,)
-    targets : ndarray, shape (samples,)
+    targets : ndarray, shape (samples,) or (samples, outputs)
         Class numbers (int64) or numbers (float64); 0 in the test part.
     training, validation : ndarray of int
         Rows of the parts.
     outputs : int
-        Number of classes, or 1.
+        Number of classes, or of numbers to predict.
+    layers : dict of (modality, extractor) to list of (weight, bias)
+        Extractors that were trained before the students, shapes (units, inputs) and (units,) a layer.
     """
 
     views: dict[tuple[str, str], np.ndarray]
@@ -33,6 +35,7 @@ class SeedData:
     training: np.ndarray
     validation: np.ndarray
     outputs: int
+    layers: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
 
     def input_of(self, student: Student) -> np.ndarray:
         """Return what a student sees, shape (samples, width)."""
@@ -44,7 +47,12 @@ class SeedData:
 
 
 def collect(
-    samples: pd.DataFrame, splits: pd.DataFrame, latents: dict[str, dict[str, np.ndarray]], seed: int, task: Task
+    samples: pd.DataFrame,
+    splits: pd.DataFrame,
+    latents: dict[str, dict[str, np.ndarray]],
+    seed: int,
+    task: Task,
+    layers: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] | None = None,
 ) -> SeedData:
     """Collect what one seed learns from; the test part's targets are not in it.
 
@@ -56,6 +64,8 @@ def collect(
         See metafusion.splits.
     latents : dict
         By modality, see :func:`metafusion.latents.read`.
+    layers : dict
+        Trained extractors of this seed, see :func:`metafusion.latents.read_extractors`.
     """
     parts = parts_of(splits, seed)
     classes = classes_of(samples, task)
@@ -75,4 +85,5 @@ def collect(
         training=np.flatnonzero(parts["part"] == "train"),
         validation=np.flatnonzero(parts["part"] == "validation"),
         outputs=len(classes) or 1,
+        layers=layers or {},
     )

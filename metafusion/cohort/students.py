@@ -1,72 +1,77 @@
-"""Students: one for every combination of representations, except the one that sees nothing."""
+"""Students: one for every combination of representations and heads, except those that see nothing."""
 
 from dataclasses import dataclass
 from itertools import product
 
 import pandas as pd
 
-from metafusion.representations import Representation, name_of
+from metafusion.config.models import Cohort, Head
+
+ABSENT = "absent"
 
 
 @dataclass(frozen=True)
 class Student:
-    """A fusion model, known by the representation it uses of each modality.
+    """A fusion model, known by the representation it uses of each modality, and by its head.
 
     Attributes
     ----------
-    choices : tuple of (modality, representation) pairs
+    choices : tuple of (modality, representation name) pairs
         In the order of the modalities; absent ones included.
+    head : Head or None
+        None for the cohort's main head.
     """
 
-    choices: tuple[tuple[str, Representation], ...]
+    choices: tuple[tuple[str, str], ...]
+    head: Head | None = None
 
     @property
     def name(self) -> str:
-        """A name that does not change with the company, e.g. ``proteins=raw|csf=absent``."""
-        return "|".join(f"{modality}={name_of(choice)}" for modality, choice in self.choices)
+        """A name that does not change with the company, e.g. ``proteins=raw|csf=absent`` or ``csf=raw|head=linear``."""
+        words = [f"{modality}={choice}" for modality, choice in self.choices]
+        return "|".join(words + ([f"head={self.head.name}"] if self.head else []))
 
     @property
     def views(self) -> list[tuple[str, str]]:
         """The (modality, representation name) pairs that the student sees."""
-        return [(modality, name_of(choice)) for modality, choice in self.choices if choice != "absent"]
+        return [(modality, choice) for modality, choice in self.choices if choice != ABSENT]
 
 
-def all_students(sizes: dict[str, list[Representation]]) -> list[Student]:
-    """List the cohort: every combination of one representation a modality, minus all-absent.
+def all_students(names: dict[str, list[str]], more_heads: list[Head] | None = None) -> list[Student]:
+    """List the cohort: every combination of one representation a modality, minus all-absent, with every head.
 
     Parameters
     ----------
-    sizes : dict of str to list
-        For each modality its representations.
+    names : dict of str to list of str
+        For each modality the names of its representations, wide ones first (see ``Representations.names``).
+    more_heads : list of Head
+        Beside the main one.
 
     Returns
     -------
     list of Student
-        Wide representations first (raw, then descending numbers, then absent), the last modality varying fastest.
+        Those with the main head first; the last modality varies fastest.
 
     Examples
     --------
-    >>> [student.name for student in all_students({"a": ["raw", "absent"], "b": ["absent", 2]})]
+    >>> [student.name for student in all_students({"a": ["raw", "absent"], "b": ["pca2", "absent"]})]
     ['a=raw|b=pca2', 'a=raw|b=absent', 'a=absent|b=pca2']
     """
-    ordered = {modality: sorted(choices, key=_narrowness) for modality, choices in sizes.items()}
-    combinations = product(*([(modality, choice) for choice in choices] for modality, choices in ordered.items()))
-    return [Student(choices) for choices in combinations if any(choice != "absent" for _, choice in choices)]
-
-
-def _narrowness(choice: Representation) -> float:
-    return {"raw": float("-inf"), "absent": float("inf")}.get(choice, -choice if isinstance(choice, int) else 0)
+    combinations = product(*([(modality, choice) for choice in choices] for modality, choices in names.items()))
+    seeing = [choices for choices in combinations if any(choice != ABSENT for _, choice in choices)]
+    return [Student(choices, head) for head in (None, *(more_heads or [])) for choices in seeing]
 
 
 def only(modalities: list[str], within: list[str]) -> Student:
     """Return the student that sees some modalities raw and the others not: a single modality, or early fusion."""
-    return Student(tuple((name, "raw" if name in modalities else "absent") for name in within))
+    return Student(tuple((name, "raw" if name in modalities else ABSENT) for name in within))
 
 
-def table(students: list[Student]) -> pd.DataFrame:
-    """Return one row a student: its number, name and the representation it uses of each modality."""
+def table(students: list[Student], settings: Cohort) -> pd.DataFrame:
+    """Return one row a student: its number, name, head and the representation it uses of each modality."""
     rows = [
-        {"student": number, "name": student.name} | {modality: name_of(choice) for modality, choice in student.choices}
+        {"student": number, "name": student.name, "head": (student.head or settings.heads[0]).name}
+        | dict(student.choices)
         for number, student in enumerate(students)
     ]
     return pd.DataFrame(rows)

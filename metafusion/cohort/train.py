@@ -7,13 +7,45 @@ from torch import Tensor
 
 from metafusion.cohort import packed
 from metafusion.cohort.loop import Data, Trained
+from metafusion.cohort.networks import Network, layers_of, named, networks_of
+from metafusion.cohort.runtime import Runtime
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import Student
-from metafusion.config.models import Cohort, Task
+from metafusion.config.models import Cohort, Representations, Task
 
 
-def train(data: dict[int, SeedData], students: list[Student], settings: Cohort, task: Task) -> dict[int, Trained]:
-    """Train the cohorts of several seeds; see :func:`metafusion.cohort.packed.train`.
+def train(
+    data: dict[int, SeedData],
+    students: list[Student],
+    representations: dict[str, Representations],
+    settings: Cohort,
+    task: Task,
+    runtime: Runtime | None = None,
+) -> dict[int, Trained]:
+    """Train the cohorts of several seeds.
+
+    Parameters
+    ----------
+    data : dict of int to SeedData
+        By seed.
+    students : list of Student
+    representations : dict of str to Representations
+        By modality; may lack those of which students see raw features or principal components only.
+    settings, task, runtime
+        See :func:`metafusion.cohort.packed.train`.
+
+    Returns
+    -------
+    dict of int to Trained
+        By seed.
+    """
+    return train_networks(data, networks_of(students, representations, settings), settings, task, runtime)
+
+
+def train_networks(
+    data: dict[int, SeedData], networks: list[Network], settings: Cohort, task: Task, runtime: Runtime | None = None
+) -> dict[int, Trained]:
+    """Train networks, students or others; see :func:`metafusion.cohort.packed.train`.
 
     In regression with ``target_scaling: standard`` the networks learn z-scores of the target, by the mean and standard
     deviation of the training part: their initial weights and step size suit numbers near 1, whatever the unit.
@@ -32,7 +64,7 @@ def train(data: dict[int, SeedData], students: list[Student], settings: Cohort, 
         # Classes are no numbers, and stay as they are.
         targets = (one.targets - centre) / scale if scaled else one.targets
         tensors[seed] = Data.of(replace(one, targets=targets))
-    trained = packed.train(tensors, students, settings, task)
+    trained = packed.train(tensors, networks, settings, task, runtime)
     return {seed: in_unit(one, *units[seed]) if scaled else one for seed, one in trained.items()}
 
 
@@ -54,11 +86,11 @@ def in_unit(trained: Trained, centre: float, scale: float) -> Trained:
         predictions=(trained.predictions.astype(np.float64) * scale + centre).astype(trained.predictions.dtype),
         losses=trained.losses * scale**2,
         history=history,
-        weights=[_last_layer_in_unit(state, centre, scale) for state in trained.weights],
+        weights=[state and _last_layer_in_unit(state, centre, scale) for state in trained.weights],
     )
 
 
 def _last_layer_in_unit(state: dict[str, Tensor], centre: float, scale: float) -> dict[str, Tensor]:
-    last = max(int(name.split(".")[0]) for name in state)
-    weight, bias = state[f"{last}.weight"] * scale, state[f"{last}.bias"] * scale + centre
-    return state | {f"{last}.weight": weight, f"{last}.bias": bias}
+    *_, (weight, bias) = layers = layers_of(state, "head")
+    layers[-1] = weight * scale, bias * scale + centre
+    return state | named("head", layers)

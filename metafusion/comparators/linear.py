@@ -14,19 +14,34 @@ STRENGTHS = np.logspace(-4, 2, 13)
 """Grid of the inverse strength of the linear comparators' penalty; the validation part chooses."""
 
 
-def train(data: SeedData, modalities: list[str], settings: Cohort, task: Task, seed: int) -> dict[str, np.ndarray]:
+def train(
+    data: dict[int, SeedData], modalities: list[str], settings: Cohort, task: Task, late_fusion: str
+) -> dict[int, dict[str, np.ndarray]]:
     """Fit logistic or ridge regression on raw features: all of them, and each modality; and the prior.
 
     The strength of the penalty is chosen from :data:`STRENGTHS` by the validation loss, as the networks choose their
     epoch.
 
+    Parameters
+    ----------
+    data : dict of int to SeedData
+        By seed.
+    modalities : list of str
+    settings, late_fusion
+        Of the networks; every family is called alike.
+    task : 'classification' or 'regression'
+
     Returns
     -------
-    dict of str to ndarray, shape (samples, outputs)
-        ``logistic_regression`` or ``ridge_regression``, the same with ``_<modality>``, and ``prior``. A sample without
-        the modality gets the prior of the training part.
+    dict of int to dict of str to ndarray, shape (samples, outputs)
+        By seed: ``logistic_regression`` or ``ridge_regression``, the same with ``_<modality>``, and ``prior``. A sample
+        without the modality gets the prior of the training part.
     """
-    del settings, seed  # every family is called alike
+    del settings, late_fusion
+    return {seed: _answers(one, modalities, task) for seed, one in data.items()}
+
+
+def _answers(data: SeedData, modalities: list[str], task: Task) -> dict[str, np.ndarray]:
     targets = data.targets.astype(np.float64) if task == "regression" else data.targets
     name = "logistic_regression" if task == "classification" else "ridge_regression"
     fallback = prior(targets[data.training], task, data.outputs)

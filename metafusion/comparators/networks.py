@@ -1,5 +1,7 @@
 """The students' network without a cohort: each modality alone, early fusion and late fusion."""
 
+from typing import Literal
+
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.linear_model import LinearRegression
@@ -12,41 +14,73 @@ from metafusion.comparators.prior import prior
 from metafusion.config.models import Cohort, Task
 
 
-def train(data: SeedData, modalities: list[str], settings: Cohort, task: Task, seed: int) -> dict[str, np.ndarray]:
+def train(
+    data: dict[int, SeedData],
+    modalities: list[str],
+    settings: Cohort,
+    task: Task,
+    late_fusion: Literal["probabilities", "outputs"],
+) -> dict[int, dict[str, np.ndarray]]:
     """Train the students' network alone on raw features: each modality, and all of them (early fusion); fuse late.
 
     Budget, initial weights and mini-batches are those of an independent student, so that early fusion *is* the student
-    that sees everything raw, trained alone.
+    that sees everything raw, trained alone. The networks of all seeds are trained together.
+
+    Parameters
+    ----------
+    data : dict of int to SeedData
+        By seed.
+    modalities : list of str
+    settings : Cohort
+        Of which the main head and the budget of epochs count, not the penalties nor further heads.
+    task : 'classification' or 'regression'
+    late_fusion : 'probabilities' or 'outputs'
+        Classification: late fusion is the mean of the modalities' probabilities, or of their logits.
 
     Returns
     -------
-    dict of str to ndarray, shape (samples, outputs)
-        ``modality_<name>``, ``early_fusion``, ``late_fusion`` (mean of probabilities, returned as their logarithm; mean
-        of predictions in regression) and, in regression, ``late_fusion_stacked`` (least squares on the validation
-        part). A sample without the modality gets the prior of the training part.
+    dict of int to dict of str to ndarray, shape (samples, outputs)
+        By seed: ``modality_<name>``, ``early_fusion``, ``late_fusion`` (the mean, of probabilities returned as their
+        logarithm) and, in regression, ``late_fusion_stacked`` (least squares on the validation part). A sample without
+        the modality gets the prior of the training part. NaN where a network diverged, and where late fusion needs it.
     """
-    students = [only([name], modalities) for name in modalities]
+    names = {f"modality_{name}": only([name], modalities) for name in modalities}
     if len(modalities) > 1:
-        students.append(only(modalities, modalities))
-    alone = settings.model_copy(update={"penalties": [0.0]})
-    trained = train_cohort({seed: data}, students, alone, task)[seed]
-    outputs, seen = trained.predictions[0], trained.seen
+        names["early_fusion"] = only(modalities, modalities)
+    alone = {"penalties": [0.0], "epochs": settings.budget, "more_heads": [], "warm_start": False}
+    trained = train_cohort(data, list(names.values()), {}, settings.model_copy(update=alone), task)
+    answers = {}
+    for seed, one in data.items():
+        run = trained[seed]
+        answers[seed] = _answers(one, run.predictions[0], run.seen, modalities, task, late_fusion)
+    return answers
+
+
+def _answers(
+    data: SeedData, outputs: np.ndarray, seen: np.ndarray, modalities: list[str], task: Task, late_fusion: str
+) -> dict[str, np.ndarray]:
+    """Name what the networks of a seed said; outputs of shape (networks, samples, outputs), the last one seeing all."""
     fallback = prior(data.targets[data.training], task, data.outputs)
-    answers = {
-        f"modality_{name}": np.where(seen[i][:, None], outputs[i], fallback) for i, name in enumerate(modalities)
-    }
+    # A network that diverged answers NaN for every sample, those that it would not see included.
+    diverged = np.isnan(outputs).all(axis=(1, 2), keepdims=True)
+    heard = seen[:, :, None] | diverged
+    answers = {f"modality_{name}": np.where(heard[i], outputs[i], fallback) for i, name in enumerate(modalities)}
     if len(modalities) == 1:
         return answers
     answers["early_fusion"] = outputs[-1]
     single, single_seen = outputs[:-1], seen[:-1]
+    if diverged[:-1].any():
+        fused = ["late_fusion"] + (["late_fusion_stacked"] if task == "regression" else [])
+        return answers | dict.fromkeys(fused, np.full_like(outputs[-1], np.nan))
     equal = np.full(len(modalities), 1 / len(modalities))
-    if task == "classification":
+    if task == "classification" and late_fusion == "probabilities":
         probabilities = np.exp(log_softmax(single.astype(np.float64), axis=-1))
         mean = ensembles.combine(probabilities, equal, single_seen)
         # Extreme features can drive every probability of a class to 0; its logarithm must stay a number.
         answers["late_fusion"] = np.log(np.maximum(mean, np.finfo(mean.dtype).tiny))
     else:
         answers["late_fusion"] = ensembles.combine(single, equal, single_seen)
+    if task == "regression":
         columns = np.stack([answers[f"modality_{name}"][:, 0] for name in modalities], axis=1)
         rows = data.validation
         stack = LinearRegression().fit(columns[rows], data.targets[rows])

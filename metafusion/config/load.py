@@ -1,5 +1,6 @@
 """Reading configuration files, with errors that name file, key, what was found and what is allowed."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,9 +107,9 @@ def _refuse_missing_files(path: Path, experiment: Experiment) -> None:
         raise UserError(f"{lines}\npaths are relative to the folder where snakemake runs ({Path.cwd()}), or absolute")
 
 
+@dataclass(frozen=True)
 class LoadedStudy:
     """The configuration as checked: how jobs run, and the experiments by name."""
 
-    def __init__(self, study: Study, experiments: dict[str, Experiment]) -> None:
-        self.threads = study.threads
-        self.experiments = experiments
+    settings: Study
+    experiments: dict[str, Experiment]

@@ -15,7 +15,18 @@ Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 REGRESSION_METRICS = ("mse", "mae", "r2")
 
-RESERVED = ("student", "name", "cohort", "metric", "mean", "se", "seeds", "column", "sample")
+TRAINED = ("hidden", "epochs", "learning_rate", "batch_size", "fine_tune")
+EXTRACTOR_KEYS = {
+    "pca": (),
+    "separate": ("hidden",),
+    "encoder": TRAINED,
+    "autoencoder": TRAINED,
+    "conv1d": (*TRAINED, "shape", "channels", "kernel"),
+    "conv3d": (*TRAINED, "shape", "channels", "kernel"),
+}
+"""Keys of a modality's representations that have a meaning with each extractor."""
+
+RESERVED = ("student", "name", "head", "cohort", "metric", "mean", "se", "seeds", "column", "sample")
 """Columns that stand beside the modalities' in tables of students and features."""
 
 
@@ -36,10 +47,44 @@ class Representations(Settings):
         description="'raw' (all features), numbers (so many latent variables), 'absent' (a student without it); each "
         "once, and not 'absent' alone.",
     )
-    extractor: Literal["pca"] = Field(default="pca", description="What makes the latent variables of a given number.")
+    extractor: Literal["pca", "encoder", "separate", "autoencoder", "conv1d", "conv3d"] = Field(
+        default="pca",
+        description="What makes the latent variables of a given number. 'pca'. 'encoder': one network a modality, "
+        "trained on the target, whose layers are the sizes from large to small. 'separate': a network a student, "
+        "trained with it. 'autoencoder': a network a size, trained to restore the features. 'conv1d', 'conv3d': an "
+        "encoder that begins with convolutions over the features as an array.",
+    )
     scaling: Literal["standard", "none"] = Field(
         default="standard", description="'standard': z-scores with the training part's mean and deviation; or 'none'."
     )
+    fit_on: Literal["train", "train_and_validation"] = Field(
+        default="train",
+        description="The samples that imputation, scaling and PCA are fitted on. Networks learn on train in any case.",
+    )
+    hidden: list[Size] = Field(
+        default=[],
+        description="Widths of the extractor's layers before its first latent one ('autoencoder': and, mirrored, after "
+        "it). Not with 'pca'.",
+    )
+    epochs: Size = Field(default=20, description="Epochs of an extractor that is trained before the students.")
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Its step size of Adam.")
+    batch_size: Size = Field(default=64, description="Samples in its mini-batches.")
+    fine_tune: bool = Field(
+        default=False,
+        description="Whether each student trains a copy of the extractor further, or all share it as it is.",
+    )
+    shape: list[Size] = Field(
+        default=[],
+        description="'conv1d': channels and times; 'conv3d': the three lengths of a volume, or channels before them. "
+        "Their product is the number of features, of which the last index runs fastest.",
+    )
+    channels: list[Size] = Field(
+        default=[8, 16],
+        min_length=1,
+        description="'conv1d', 'conv3d': channels of each convolution; each takes every second place along every axis, "
+        "and ReLU follows.",
+    )
+    kernel: Size = Field(default=3, description="'conv1d', 'conv3d': length of the kernels along every axis; odd.")
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +99,38 @@ class Representations(Settings):
         if sizes == ["absent"]:
             raise ValueError("a modality that is always absent is no modality; add 'raw' or a number, or remove it")
         return sizes
+
+    @model_validator(mode="after")
+    def _keys_fit_the_extractor(self) -> "Representations":
+        allowed = {"sizes", "extractor", "scaling", "fit_on", *EXTRACTOR_KEYS[self.extractor]}
+        for key in sorted(self.model_fields_set - allowed):
+            # Defaults written out are no mistake: a dumped configuration can be read again.
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key!r} has no meaning with 'extractor: {self.extractor}'; remove it")
+        lengths = {"conv1d": (2,), "conv3d": (3, 4)}.get(self.extractor)
+        if lengths and len(self.shape) not in lengths:
+            what = "[channels, times]" if self.extractor == "conv1d" else "[x, y, z] or [channels, x, y, z]"
+            raise ValueError(f"'extractor: {self.extractor}' needs 'shape: {what}', found {self.shape}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, so that a result belongs to a place, found {self.kernel}")
+        return self
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of latent variables, from large to small."""
+        return sorted((size for size in self.sizes if isinstance(size, int)), reverse=True)
+
+    @property
+    def names(self) -> list[str]:
+        """The representations by name, such as ``raw``, ``encoder40`` and ``absent``, wide ones first."""
+        latent = [f"{self.extractor}{number}" for number in self.numbers]
+        first, last = (["raw"] if "raw" in self.sizes else []), (["absent"] if "absent" in self.sizes else [])
+        return first + latent + last
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the extractor is a network that is trained before the students."""
+        return bool(self.numbers) and self.extractor not in ("pca", "separate")
 
 
 class Split(Settings):
@@ -80,15 +157,52 @@ class Ensemble(Settings):
         default=3, ge=1, description="Number of the best students to start with; never more than 'most'."
     )
     most: int = Field(default=30, ge=1, description="Members at most.")
+    independent_list: Literal["selected", "reused"] = Field(
+        default="selected",
+        description="Members of the independent cohort's greedy ensemble: selected on that cohort, or those of the "
+        "chosen penalty's ensemble with weights of their own.",
+    )
 
 
-class Cohort(Settings):
+class Head(Settings):
+    """The network on top of a student's representations."""
+
+    hidden: list[Size] = Field(
+        default=[64, 32], description="Widths of the hidden layers; [] for a linear student (no hidden layer)."
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Decoupled weight decay (AdamW) of the student's weights; biases have none.",
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of a hidden layer's units that is left out.")
+
+    @property
+    def name(self) -> str:
+        """A name made of what the head is: ``linear``, ``64_32``, ``64_32_decay0.1_dropout0.5``."""
+        widths = "_".join(map(str, self.hidden)) or "linear"
+        decay = f"_decay{self.weight_decay:g}" if self.weight_decay else ""
+        return widths + decay + (f"_dropout{self.dropout:g}" if self.dropout else "")
+
+
+class Cohort(Head):
     """How the students are built and trained; the networks among the comparators have the same budget."""
 
-    hidden: list[Size] = Field(default=[64, 32], description="Widths of the hidden layers of every student's head.")
+    more_heads: list[Head] = Field(
+        default=[],
+        description="Further heads, each a mapping with 'hidden', 'weight_decay', 'dropout'. Every combination of "
+        "representations has a student with each head; the comparators use the one above.",
+    )
     epochs: Size = Field(default=30, description="Epochs, the same for every penalty and every network.")
     batch_size: Size = Field(default=64, description="Samples in a mini-batch.")
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Step size of Adam.")
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="A student's best epoch is looked for until so many epochs in a row were no better; a cohort ends "
+        "when all its students have come to that. 0: all epochs.",
+    )
     target_scaling: Literal["standard", "none"] = Field(
         default="standard",
         description="Regression: 'standard' trains on z-scores of the target (mean and deviation of the training "
@@ -99,8 +213,35 @@ class Cohort(Settings):
         min_length=1,
         description="Strengths of mutual learning to choose from. 0, the independent cohort, must be among them.",
     )
-    most_clusters: int = Field(
-        default=10, ge=2, description="Most clusters of validation losses among which the silhouette chooses."
+    teaching: Literal["clustering", "worst_cluster", "fixed", "adaptive", "none"] = Field(
+        default="clustering",
+        description="Who teaches. 'clustering': the best cluster of the independent cohort's validation losses. "
+        "'worst_cluster': the worst one (the study of negative learning). 'fixed': everybody, weighted by those losses "
+        "to the power -exponent. 'adaptive': the same with the losses of the last epoch. 'none': everybody alike.",
+    )
+    clusters: Literal["silhouette", "elbow"] = Field(
+        default="silhouette", description="What chooses the number of clusters."
+    )
+    most_clusters: int = Field(default=10, ge=2, description="Most clusters of validation losses to choose among.")
+    exponent: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="Of 'fixed' and 'adaptive' teaching.")
+    normaliser: Literal["others", "all"] = Field(
+        default="others",
+        description="The weights that the divergence from the teachers is divided by: those of the other students, or "
+        "of all, the student itself among them.",
+    )
+    warm_start: bool = Field(
+        default=False,
+        description="Whether the first penalty above 0 goes on from the best states of the independent cohort.",
+    )
+    equal_budget: bool = Field(
+        default=True,
+        description="Whether every method gets the same number of epochs: 'epochs', or twice as many with "
+        "'warm_start'. If not, the first penalty above 0 alone gets twice as many.",
+    )
+    frozen_extractors: Literal["frozen", "first_user_trains"] = Field(
+        default="frozen",
+        description="What frozen means: nobody trains an extractor further; or, as in the authors' code, the first "
+        "student that uses it does, on a copy.",
     )
 
     @field_validator("penalties")
@@ -111,6 +252,38 @@ class Cohort(Settings):
         if len(set(penalties)) < len(penalties):
             raise ValueError(f"each penalty may stand once, found {penalties}")
         return sorted(penalties)
+
+    @model_validator(mode="after")
+    def _heads_differ(self) -> "Cohort":
+        names = [head.name for head in self.heads]
+        if len(set(names)) < len(names):
+            raise ValueError(f"more_heads: each head may stand once, found {', '.join(names)}")
+        return self
+
+    @property
+    def heads(self) -> list[Head]:
+        """All heads, the main one first."""
+        main = Head(hidden=self.hidden, weight_decay=self.weight_decay, dropout=self.dropout)
+        return [main, *self.more_heads]
+
+    @property
+    def budget(self) -> int:
+        """Epochs of every method that is not the first penalty above 0."""
+        return 2 * self.epochs if self.warm_start and self.equal_budget else self.epochs
+
+
+AS_PUBLISHED = {
+    "cohort": {
+        "warm_start": True,
+        "equal_budget": False,
+        "normaliser": "all",
+        "frozen_extractors": "first_user_trains",
+        "target_scaling": "none",
+    },
+    "ensemble": {"independent_list": "reused"},
+    "split": {"unit": "sample", "stratify": False},
+}
+AS_PUBLISHED_SIMULATION = {"interaction_coefficients": "integers", "random_streams": "reseeded"}
 
 
 class Experiment(Settings):
@@ -126,8 +299,14 @@ class Experiment(Settings):
     )
     cohort: Cohort = Field(default=Cohort(), description="How the students are built and trained.")
     ensemble: Ensemble = Field(default=Ensemble(), description="How the greedy ensemble is chosen.")
-    protocol: Literal["corrected"] = Field(
-        default="corrected", description="The corrected protocol: nothing fitted outside train, equal budgets."
+    protocol: Literal["corrected", "as_published"] = Field(
+        default="corrected",
+        description="'corrected': nothing fitted outside train, equal budgets. 'as_published': as the authors' code "
+        "does it. Each is a set of defaults for keys that can also be set one by one: see docs/method.md.",
+    )
+    late_fusion: Literal["probabilities", "outputs"] = Field(
+        default="probabilities",
+        description="Classification: late fusion is the mean of the modalities' probabilities, or of their logits.",
     )
     split: Split = Field(default=Split(), description="Who trains, who validates, who tests.")
     seeds: list[int] = Field(
@@ -147,6 +326,27 @@ class Experiment(Settings):
         description="Measures in the tables, the main one first; empty: all of the task's. Classification: accuracy, "
         "balanced_accuracy, roc_auc, log_loss. Regression: mse, mae, r2.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, given: Any) -> Any:
+        """Under ``as_published``, keys that are not given have the authors' values."""
+        if not isinstance(given, dict) or given.get("protocol") != "as_published":
+            return given
+        filled = {"late_fusion": "outputs"} | given
+        for key, values in AS_PUBLISHED.items():
+            if isinstance(given.get(key, {}), dict):
+                filled[key] = values | given.get(key, {})
+        source, representations = given.get("source"), given.get("representations")
+        if isinstance(source, dict) and source.get("kind") == "simulation":
+            filled["source"] = AS_PUBLISHED_SIMULATION | source
+        if isinstance(representations, dict):
+            listed = {name: {"sizes": one} if isinstance(one, list) else one for name, one in representations.items()}
+            filled["representations"] = {
+                name: {"fit_on": "train_and_validation"} | one if isinstance(one, dict) else one
+                for name, one in listed.items()
+            }
+        return filled
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -209,6 +409,36 @@ class Study(Settings):
         default=1,
         description="Threads of a job that computes. Part of the result's last bits, so it never follows free cores.",
     )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
+        default="auto",
+        description="Where cohorts and extractors are trained: 'cpu', 'cuda' or 'cuda:1'; 'auto' takes a GPU where "
+        "there is one and the job was given it (its resource gpu, see profiles/gpu).",
+    )
+    tf32: bool = Field(
+        default=False,
+        description="Whether a GPU may round the factors of products to TensorFloat-32: faster, about three digits.",
+    )
+    memory_mb: Annotated[int, Field(ge=1000)] = Field(
+        default=4000,
+        description="Memory of a training job in MB (its resource mem_mb, unless a profile says otherwise). A block "
+        "that needs more is worked on in parts.",
+    )
+    gpu_memory_share: float = Field(
+        default=0.8, gt=0, le=1, description="Share of a GPU's memory that one training job may fill."
+    )
+    cuda_graphs: bool = Field(
+        default=True, description="Whether a GPU records a training step once and plays it again (CUDA graphs)."
+    )
+    checkpoint_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="A training job saves its state after so many minutes, and goes on from there if it is killed.",
+    )
     pathvars: dict[Literal["results", "resources", "logs", "benchmarks"], str] = Field(
         default={}, description="Other places for <results>, <resources> and <logs> (Snakemake's path variables)."
     )
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that a training job asks the scheduler for; with 'auto' a profile may ask for one."""
+        return int(self.device.startswith("cuda"))

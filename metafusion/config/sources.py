@@ -187,6 +187,14 @@ class Simulation(Source):
     )
     interaction_strength: float = Field(default=1.0, description="Strength of the products of private latents.")
     interaction_fraction: float = Field(default=0.1, ge=0, le=1, description="Share of the products that matter.")
+    interaction_coefficients: Literal["real", "integers"] = Field(
+        default="real", description="Coefficients of the products: real numbers, or cut to integers as the authors do."
+    )
+    random_streams: Literal["one", "reseeded"] = Field(
+        default="one",
+        description="'one': a stream that is never used twice. 'reseeded': as the authors do, the stream starts again "
+        "from the seed before latents and noise are drawn.",
+    )
 
     @model_validator(mode="after")
     def _has_signal(self) -> "Simulation":

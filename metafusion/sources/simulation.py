@@ -37,17 +37,19 @@ def draw(settings: Simulation, seed: int) -> Draw:
     response is ``sum_k a_k g_k(latents_k)' b_k + a_I sum_ij B_ij X1_i X2_j``, coefficients uniform on (-3, 3), where a
     random share of the products matters. There is no noise in the response.
 
+    Two slips of the authors' code are repeated on request only. ``interaction_coefficients: integers`` cuts the B_ij
+    towards 0, so that they are -2 to 2. ``random_streams: reseeded`` starts the stream again from the seed once
+    coefficients and loadings are drawn, so that latents and noise are made of the same random numbers as these.
+
     Parameters
     ----------
     settings : Simulation
     seed : int
-        Of the one stream from which everything is drawn, coefficients first.
+        Of the stream from which everything is drawn: coefficients, loadings, latents, noise.
 
     References
     ----------
-    Liang, Qu, Shahbaba 2025, arXiv 2507.20089. Two slips of the authors' code are not repeated here: interaction
-    coefficients are real numbers (theirs are cut to integers), and no random number is used twice (theirs reseed in
-    between).
+    Liang, Qu, Shahbaba 2025, arXiv 2507.20089.
     """
     random = np.random.default_rng(seed)
     private, shared = settings.private_latents, settings.shared_latents
@@ -56,10 +58,13 @@ def draw(settings: Simulation, seed: int) -> Draw:
     interactions = np.zeros(private)
     products = private[0] * private[1]
     mattering = random.permutation(products)[: round(settings.interaction_fraction * products)]
-    interactions.flat[mattering] = random.uniform(-3, 3, len(mattering))
+    drawn = random.uniform(-3, 3, len(mattering))
+    interactions.flat[mattering] = np.trunc(drawn) if settings.interaction_coefficients == "integers" else drawn
     loadings = [
         random.standard_normal((size + shared, width)) for size, width in zip(private, settings.widths, strict=True)
     ]
+    if settings.random_streams == "reseeded":
+        random = np.random.default_rng(seed)
     latents = tuple(random.standard_normal((settings.samples, size)) for size in sizes)
     observed = tuple(
         (

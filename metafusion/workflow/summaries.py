@@ -22,7 +22,7 @@ def _summary(path: Path, experiment: Experiment) -> str:
     table = table[table["metric"] == metric]
     origin = "SIMULATED data" if experiment.source.simulated else "data read from files"
     lines = [
-        f"{experiment.title} ({origin})",
+        f"{experiment.title} ({origin}; protocol {experiment.protocol})",
         f"  test {metric}, mean (standard error) over seeds; results in {path.parent.parent}/",
     ]
     for row in table.fillna({"mark": ""}).itertuples():

@@ -8,12 +8,12 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from metafusion.cohort import loop
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import all_students
+from metafusion.cohort.train import train as train_cohort
 from metafusion.comparators import linear as linear_family
 from metafusion.comparators import networks as networks_family
-from metafusion.config.models import Cohort
+from metafusion.config.models import Cohort, Head
 
 MODALITIES = ["blood", "scan"]
 SETTINGS = Cohort(hidden=[6, 4], epochs=6, batch_size=8, learning_rate=0.02, target_scaling="none")
@@ -46,7 +46,7 @@ def usual_networks(task, missing=0.0):
 @cache
 def usual_cohort(task):
     students = all_students({name: ["raw", "absent"] for name in MODALITIES})
-    trained = loop.train(loop.Data.of(some_data(task)), students, SETTINGS, task, 1)
+    trained = train_cohort({1: some_data(task)}, students, {}, SETTINGS, task)[1]
     return dict(zip((student.name for student in students), trained.predictions[0], strict=True))
 
 
@@ -54,12 +54,16 @@ def raw_of(data, *modalities):
     return np.concatenate([data.views[name, "raw"] for name in modalities], axis=1)
 
 
-def networks(data, task, modalities=MODALITIES, seed=1):
-    return networks_family.train(data, modalities, SETTINGS, task, seed)
+def answers_of(family, data, task, modalities=MODALITIES, settings=SETTINGS, late_fusion="probabilities"):
+    return family.train({1: data}, modalities, settings, task, late_fusion)[1]
 
 
-def linear(data, task, modalities=MODALITIES):
-    return linear_family.train(data, modalities, SETTINGS, task, 1)
+def networks(data, task, *others, **options):
+    return answers_of(networks_family, data, task, *others, **options)
+
+
+def linear(data, task, *others):
+    return answers_of(linear_family, data, task, *others)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -84,8 +88,33 @@ def test_late_fusion_of_classes_is_the_mean_of_the_probabilities(missing):
     np.testing.assert_allclose(softmax(found["late_fusion"], axis=1), expected, rtol=1e-6)
 
 
-def test_late_fusion_of_numbers_is_their_mean():
-    found = usual_networks("regression")
+def test_late_fusion_of_classes_can_be_the_mean_of_the_logits():
+    data = some_data("classification", missing=0.4)
+    found = networks(data, "classification", late_fusion="outputs")
+    usual = usual_networks("classification", 0.4)
+    logits = [found[f"modality_{name}"] for name in MODALITIES]
+    blood, scan = (data.present[name] for name in MODALITIES)
+    for rows, expected in (
+        (blood & scan, (logits[0] + logits[1]) / 2),
+        (blood & ~scan, logits[0]),
+        (~blood & scan, logits[1]),
+    ):
+        assert rows.any()
+        np.testing.assert_allclose(found["late_fusion"][rows], expected[rows], rtol=1e-9)
+    assert not np.allclose(softmax(found["late_fusion"], axis=1), softmax(usual["late_fusion"], axis=1), atol=1e-3)
+
+
+def test_the_kind_of_late_fusion_changes_nothing_else():
+    found = networks(some_data("classification"), "classification", late_fusion="outputs")
+    usual = usual_networks("classification")
+    assert list(found) == list(usual)
+    for method in found.keys() - {"late_fusion"}:
+        np.testing.assert_array_equal(found[method], usual[method])
+
+
+@pytest.mark.parametrize("late_fusion", ["probabilities", "outputs"])
+def test_late_fusion_of_numbers_is_their_mean(late_fusion):
+    found = networks(some_data("regression"), "regression", late_fusion=late_fusion)
     expected = (found["modality_blood"] + found["modality_scan"]) / 2
     np.testing.assert_allclose(found["late_fusion"], expected, rtol=1e-9)
 
@@ -124,9 +153,9 @@ def test_one_modality_has_nothing_to_fuse(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_targets_of_the_test_part_change_nothing(family, task):
     data = some_data(task)
-    before = family.train(data, MODALITIES, SETTINGS, task, 1)
+    before = answers_of(family, data, task)
     data.targets[50:] = 0
-    after = family.train(data, MODALITIES, SETTINGS, task, 1)
+    after = answers_of(family, data, task)
     assert {name: array.tobytes() for name, array in before.items()} == {
         name: array.tobytes() for name, array in after.items()
     }
@@ -241,11 +270,68 @@ def test_logistic_answers_are_log_probabilities():
     np.testing.assert_allclose(log_softmax(found, axis=1), found, atol=1e-6)
 
 
-def test_penalties_of_the_cohort_do_not_reach_the_networks():
-    data = some_data("regression")
-    other = SETTINGS.model_copy(update={"penalties": [0.0, 5.0]})
-    changed = networks_family.train(data, MODALITIES, other, "regression", 1)
-    np.testing.assert_array_equal(usual_networks("regression")["early_fusion"], changed["early_fusion"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"penalties": [0.0, 5.0]},
+        {"more_heads": [Head(hidden=[3])]},
+        {"teaching": "none"},
+        {"warm_start": True, "equal_budget": False},
+        {"warm_start": True, "epochs": 3},
+    ],
+    ids=str,
+)
+def test_networks_have_the_main_head_and_the_budget_and_nothing_else_of_the_cohort(changed):
+    found = networks(some_data("regression"), "regression", settings=SETTINGS.model_copy(update=changed))
+    assert list(found) == list(usual_networks("regression"))
+    for method, outputs in usual_networks("regression").items():
+        np.testing.assert_array_equal(found[method], outputs)
+
+
+def test_networks_have_twice_the_epochs_where_every_method_gets_the_budget_of_the_warm_start():
+    warm = networks(some_data("regression"), "regression", settings=SETTINGS.model_copy(update={"warm_start": True}))
+    assert not np.allclose(warm["early_fusion"], usual_networks("regression")["early_fusion"], atol=1e-3)
+
+
+@pytest.mark.parametrize("family", [networks_family, linear_family])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_seed_gets_the_same_answers_in_any_company(family, task):
+    data = {seed: some_data(task, seed) for seed in (3, 1, 7)}
+    together = family.train(data, MODALITIES, SETTINGS, task, "probabilities")
+    assert list(together) == [3, 1, 7]
+    for seed, one in data.items():
+        alone = family.train({seed: one}, MODALITIES, SETTINGS, task, "probabilities")[seed]
+        assert list(together[seed]) == list(alone)
+        for method, outputs in alone.items():
+            np.testing.assert_allclose(together[seed][method], outputs, rtol=1e-6, atol=1e-9)
+
+
+def test_the_networks_of_all_seeds_are_trained_at_once_and_nothing_beside_them(monkeypatch):
+    calls = []
+
+    def counted(data, students, representations, settings, task):
+        calls.append((sorted(data), len(students), settings.penalties, settings.heads))
+        return train_cohort(data, students, representations, settings, task)
+
+    monkeypatch.setattr(networks_family, "train_cohort", counted)
+    data = {seed: some_data("regression", seed) for seed in (1, 2)}
+    cohort = SETTINGS.model_copy(update={"more_heads": [Head(hidden=[3])]})
+    networks_family.train(data, MODALITIES, cohort, "regression", "probabilities")
+    assert calls == [([1, 2], 3, [0.0], [Head(hidden=SETTINGS.hidden)])]
+
+
+def test_a_network_that_diverged_has_no_answer_and_the_others_are_as_ever():
+    data = {seed: some_data("regression", seed) for seed in (3, 5)}
+    sound = networks_family.train(data, MODALITIES, SETTINGS, "regression", "probabilities")
+    # Squares of such numbers are none.
+    data[5].views["scan", "raw"][:] *= 1e200
+    found = networks_family.train(data, MODALITIES, SETTINGS, "regression", "probabilities")
+    broken = {method for method, outputs in found[5].items() if np.isnan(outputs).all()}
+    assert broken == {"modality_scan", "early_fusion", "late_fusion", "late_fusion_stacked"}
+    for method in set(found[5]) - broken:
+        np.testing.assert_allclose(found[5][method], sound[5][method], rtol=1e-6)
+    for method in found[3]:
+        np.testing.assert_allclose(found[3][method], sound[3][method], rtol=1e-6)
 
 
 def test_late_fusion_of_extreme_samples_stays_finite():

@@ -1,13 +1,15 @@
 """The configuration: what is accepted, what is refused, and what a refusal tells the user."""
 
+import copy
 import re
+from functools import reduce
 
 import numpy as np
 import pytest
 
 from metafusion.cohort.teachers import teaching_weights
 from metafusion.config.load import load_experiment, load_study, read_yaml, validate
-from metafusion.config.models import Experiment, Representations, Study
+from metafusion.config.models import Cohort, Experiment, Representations, Study
 from metafusion.config.sources import AdData, ChannelGroup, MriSimulated, Simulation
 from metafusion.errors import UserError, did_you_mean
 
@@ -46,6 +48,8 @@ def refusal(load, extra="", **replaced):
         ("cohort: {epoch: 3}", "cohort: ", "epoch", "epochs"),
         ("split: {test_fractoin: 0.2}", "split: ", "test_fractoin", "test_fraction"),
         ("ensemble: {kept: 0.5}", "ensemble: ", "kept", "keep"),
+        ("cohort: {more_heads: [{drop_out: 0.5}]}", "cohort.more_heads.0: ", "drop_out", "dropout"),
+        ("protocol: as_published\ncohort: {warm_strat: true}", "cohort: ", "warm_strat", "warm_start"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(load, tmp_path, extra, where, unknown, meant):
@@ -64,7 +68,7 @@ def test_an_unknown_key_of_a_representation_is_named_with_the_nearest_known_one(
 
 
 def test_a_key_like_none_known_lists_what_is_known(load):
-    assert refusal(load, "ensemble: {zzz: 1}").endswith("unknown key 'zzz'; Known: keep, most, start")
+    assert refusal(load, "ensemble: {zzz: 1}").endswith("unknown key 'zzz'; Known: independent_list, keep, most, start")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +80,17 @@ def test_a_key_like_none_known_lists_what_is_known(load):
         ("cohort: {hidden: [8, 0]}", "cohort.hidden.1", "0", ["1"]),
         ("cohort: {penalties: [0, -1]}", "cohort.penalties.1", "-1", ["0"]),
         ("cohort: {most_clusters: 1}", "cohort.most_clusters", "1", ["2"]),
+        ("cohort: {patience: -1}", "cohort.patience", "-1", ["0"]),
+        ("cohort: {exponent: -0.5}", "cohort.exponent", "-0.5", ["0"]),
+        ("cohort: {dropout: 1}", "cohort.dropout", "1", ["less than 1"]),
+        ("cohort: {weight_decay: -1}", "cohort.weight_decay", "-1", ["0"]),
+        ("cohort: {more_heads: [{hidden: [0]}]}", "cohort.more_heads.0.hidden.0", "0", ["1"]),
+        ("cohort: {teaching: best}", "cohort.teaching", "'best'", ["'clustering'", "'adaptive'", "'none'"]),
+        ("cohort: {clusters: gap}", "cohort.clusters", "'gap'", ["'silhouette'", "'elbow'"]),
+        ("cohort: {normaliser: top}", "cohort.normaliser", "'top'", ["'others'", "'all'"]),
+        ("ensemble: {independent_list: new}", "ensemble.independent_list", "'new'", ["'selected'", "'reused'"]),
+        ("late_fusion: logits", "late_fusion", "'logits'", ["'probabilities'", "'outputs'"]),
+        ("protocol: published", "protocol", "'published'", ["'corrected'", "'as_published'"]),
         ("split: {unit: subjects}", "split.unit", "'subjects'", ["'subject'", "'sample'"]),
         ("split: {test_fraction: 1}", "split.test_fraction", "1", ["less than 1"]),
         ("split: {validation_fraction: 0}", "split.validation_fraction", "0", ["greater than 0"]),
@@ -227,9 +242,8 @@ def test_a_seed_that_is_accepted_can_be_clustered_with(load):
         seed = load("seeds: [4294967296]").seeds[0]
     except UserError:
         return
-    assert teaching_weights(
-        losses=np.array([1.0, 1.1, 3.0, 3.2]), most_clusters=10, random_state=seed
-    ).sum() == pytest.approx(1)
+    weights, _ = teaching_weights(np.array([1.0, 1.1, 3.0, 3.2]), Cohort(), random_state=seed)
+    assert weights.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +279,231 @@ def test_penalties_without_zero_or_twice_are_refused(load, penalties, word):
 def test_settings_cannot_be_changed(load):
     with pytest.raises(ValueError, match="frozen"):
         load().cohort.epochs = 3
+
+
+SIMULATED = {
+    "title": "t",
+    "task": "regression",
+    "source": {"kind": "simulation"},
+    "representations": {"first": ["raw", 8], "second": {"sizes": ["raw", "absent"], "scaling": "none"}},
+}
+# Each switch: where it stands, what it is by default and what the authors' code does.
+SWITCHES = [
+    ("cohort.warm_start", False, True),
+    ("cohort.equal_budget", True, False),
+    ("cohort.normaliser", "others", "all"),
+    ("cohort.frozen_extractors", "frozen", "first_user_trains"),
+    ("cohort.target_scaling", "standard", "none"),
+    ("ensemble.independent_list", "selected", "reused"),
+    ("split.unit", "subject", "sample"),
+    ("split.stratify", True, False),
+    ("late_fusion", "probabilities", "outputs"),
+    ("representations.first.fit_on", "train", "train_and_validation"),
+    ("representations.second.fit_on", "train", "train_and_validation"),
+    ("source.interaction_coefficients", "real", "integers"),
+    ("source.random_streams", "one", "reseeded"),
+]
+KEYS = [key for key, _, _ in SWITCHES]
+
+
+def simulated(protocol, changed=None):
+    """Load the simulated experiment with one key given, and return every switch by its key."""
+    content = copy.deepcopy(SIMULATED) | ({"protocol": protocol} if protocol else {})
+    for keys, value in (changed or {}).items():
+        *above, last = keys.split(".")
+        inner = content
+        for key in above:
+            if isinstance(inner.get(key), list):
+                inner[key] = {"sizes": inner[key]}
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    dumped = validate(Experiment, content, "f.yaml").model_dump()
+    return {keys: reduce(lambda inner, key: inner[key], keys.split("."), dumped) for keys in KEYS}
+
+
+@pytest.mark.parametrize("protocol", [None, "corrected"])
+def test_without_a_protocol_everything_is_corrected(protocol):
+    assert simulated(protocol) == {key: corrected for key, corrected, _ in SWITCHES}
+
+
+def test_as_published_sets_every_switch_to_what_the_authors_do():
+    assert simulated("as_published") == {key: published for key, _, published in SWITCHES}
+
+
+@pytest.mark.parametrize(("key", "corrected", "published"), SWITCHES, ids=KEYS)
+def test_a_switch_given_by_hand_wins_over_the_protocol_and_leaves_the_others(key, corrected, published):
+    everything = {name: value for name, _, value in SWITCHES}
+    assert simulated("as_published", {key: corrected}) == everything | {key: corrected}
+    nothing = {name: value for name, value, _ in SWITCHES}
+    assert simulated("corrected", {key: published}) == nothing | {key: published}
+
+
+def test_as_published_leaves_what_is_no_switch_at_its_default():
+    usual, published = (
+        validate(Experiment, SIMULATED | {"protocol": protocol}, "f.yaml").model_dump()
+        for protocol in ("corrected", "as_published")
+    )
+
+    def flat(inner, before=""):
+        if not isinstance(inner, dict):
+            return {before[1:]: inner}
+        return {key: value for name, one in inner.items() for key, value in flat(one, f"{before}.{name}").items()}
+
+    differing = {key for key, value in flat(usual).items() if flat(published)[key] != value}
+    assert differing == {*KEYS, "protocol"}
+
+
+def test_as_published_does_not_change_the_content_it_was_given():
+    content = copy.deepcopy(SIMULATED) | {"protocol": "as_published", "cohort": {"epochs": 3}}
+    before = copy.deepcopy(content)
+    validate(Experiment, content, "f.yaml")
+    assert content == before
+
+
+@pytest.mark.parametrize("protocol", ["corrected", "as_published"])
+def test_a_checked_experiment_written_out_is_the_same_again(protocol):
+    one = validate(Experiment, SIMULATED | {"protocol": protocol, "cohort": {"normaliser": "others"}}, "f.yaml")
+    assert validate(Experiment, one.model_dump(mode="json"), "f.yaml") == one
+
+
+def test_as_published_knows_nothing_of_other_sources(load):
+    assert load("protocol: as_published").source == AdData(kind="ad_data")
+
+
+@pytest.mark.parametrize("line", ["cohort: 3", "split: [sample]", "cohort:"])
+def test_as_published_does_not_hide_a_section_that_is_no_mapping(load, line):
+    assert f"mine.yaml: {line.split(':')[0]}: " in refusal(load, f"protocol: as_published\n{line}")
+
+
+def representations(sizes=("raw", 8, "absent"), **keys):
+    return validate(Representations, {"sizes": list(sizes)} | keys, "f.yaml")
+
+
+SHAPES = {"conv1d": [4, 30], "conv3d": [8, 9, 10]}
+GIVEN = {
+    "hidden": [16],
+    "epochs": 7,
+    "learning_rate": 0.01,
+    "batch_size": 8,
+    "fine_tune": True,
+    "shape": [4, 30],
+    "channels": [4],
+    "kernel": 5,
+}
+FITTING = {
+    "pca": [],
+    "separate": ["hidden"],
+    "encoder": ["hidden", "epochs", "learning_rate", "batch_size", "fine_tune"],
+    "autoencoder": ["hidden", "epochs", "learning_rate", "batch_size", "fine_tune"],
+    "conv1d": list(GIVEN),
+    "conv3d": list(GIVEN),
+}
+
+
+def extractor(kind, **keys):
+    shape = {"shape": SHAPES[kind]} if kind in SHAPES else {}
+    return representations(extractor=kind, **(shape | keys))
+
+
+@pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, fitting in FITTING.items() for key in fitting])
+def test_a_key_that_fits_the_extractor_is_taken(kind, key):
+    value = SHAPES[kind] if key == "shape" else GIVEN[key]
+    assert getattr(extractor(kind, **{key: value}), key) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(kind, key) for kind, fitting in FITTING.items() for key in GIVEN if key not in fitting]
+)
+def test_a_key_without_a_meaning_for_the_extractor_is_refused(kind, key):
+    with pytest.raises(UserError, match=f"{key!r} has no meaning with 'extractor: {kind}'; remove it"):
+        extractor(kind, **{key: GIVEN[key]})
+
+
+@pytest.mark.parametrize("kind", FITTING)
+def test_representations_written_out_are_the_same_again(kind):
+    one = extractor(kind)
+    assert validate(Representations, one.model_dump(mode="json"), "f.yaml") == one
+
+
+@pytest.mark.parametrize("shape", [None, [120], [8, 9, 10]])
+def test_conv1d_needs_channels_and_times(shape):
+    with pytest.raises(UserError, match=r"needs 'shape: \[channels, times\]'"):
+        representations(extractor="conv1d", **({"shape": shape} if shape else {}))
+
+
+@pytest.mark.parametrize("shape", [None, [8, 9], [1, 1, 8, 9, 10]])
+def test_conv3d_needs_three_lengths_with_or_without_channels(shape):
+    with pytest.raises(UserError, match=r"needs 'shape: \[x, y, z\] or \[channels, x, y, z\]'"):
+        representations(extractor="conv3d", **({"shape": shape} if shape else {}))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("conv1d", [4, 30]), ("conv3d", [8, 9, 10]), ("conv3d", [2, 8, 9, 10])])
+def test_shapes_that_fit_the_convolution_are_taken(kind, shape):
+    assert representations(extractor=kind, shape=shape).shape == shape
+
+
+@pytest.mark.parametrize(("kernel", "word"), [(4, "kernel must be odd"), (0, "kernel: ")])
+def test_a_kernel_is_odd_and_positive(kernel, word):
+    with pytest.raises(UserError, match=word):
+        extractor("conv1d", kernel=kernel)
+
+
+def test_representations_are_named_wide_ones_first_whatever_their_order():
+    assert representations(["absent", 8, "raw", 40], extractor="encoder").names == [
+        "raw",
+        "encoder40",
+        "encoder8",
+        "absent",
+    ]
+    assert representations([3, 20]).names == ["pca20", "pca3"]
+
+
+@pytest.mark.parametrize(("kind", "learnt"), [("pca", False), ("separate", False), ("encoder", True), ("conv3d", True)])
+def test_only_extractors_that_are_trained_before_the_students_are_learnt(kind, learnt):
+    assert extractor(kind).learnt == learnt
+
+
+def test_an_extractor_that_makes_nothing_is_not_learnt():
+    assert not representations(["raw", "absent"], extractor="encoder").learnt
+
+
+def test_heads_are_named_by_what_they_are():
+    heads = [{"hidden": []}, {"hidden": [8], "weight_decay": 0.01}, {"dropout": 0.5}]
+    cohort = validate(Cohort, {"hidden": [16, 8], "more_heads": heads}, "f.yaml")
+    assert [head.name for head in cohort.heads] == ["16_8", "linear", "8_decay0.01", "64_32_dropout0.5"]
+
+
+@pytest.mark.parametrize("heads", [[{"hidden": [64, 32]}], [{}], [{"hidden": [8]}, {"dropout": 0, "hidden": [8]}]])
+def test_a_head_may_stand_once_the_main_one_among_them(heads):
+    with pytest.raises(UserError, match="more_heads: each head may stand once, found 64_32, "):
+        validate(Cohort, {"more_heads": heads}, "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("warm_start", "equal_budget", "budget"), [(False, True, 7), (True, False, 7), (False, False, 7), (True, True, 14)]
+)
+def test_the_budget_doubles_with_a_warm_start_that_all_are_to_match(warm_start, equal_budget, budget):
+    assert Cohort(epochs=7, warm_start=warm_start, equal_budget=equal_budget).budget == budget
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_a_device_is_the_processor_or_a_gpu(device):
+    assert validate(Study, {"experiments": ["a"], "device": device}, "c.yaml").device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:one", "cuda1", "CPU", "cpu:0"])
+def test_what_is_no_device_is_refused(device):
+    with pytest.raises(UserError, match=rf"^c\.yaml: device: .*found '{device}'$"):
+        validate(Study, {"experiments": ["a"], "device": device}, "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("memory_mb", 999), ("gpu_memory_share", 0), ("gpu_memory_share", 1.1), ("checkpoint_minutes", 0)],
+)
+def test_limits_of_a_job_that_cannot_be_kept_are_refused(key, value):
+    with pytest.raises(UserError, match=rf"^c\.yaml: {key}: "):
+        validate(Study, {"experiments": ["a"], key: value}, "c.yaml")
 
 
 @pytest.mark.parametrize("interval", [(8, 4), (4, 4)])
@@ -306,7 +545,7 @@ def test_a_study_loads_the_experiments_it_names(study_folder):
     study = load_study({"experiments": ["two", "one"], "threads": 2}, study_folder)
     assert list(study.experiments) == ["two", "one"]
     assert isinstance(study.experiments["one"], Experiment)
-    assert study.threads == 2
+    assert study.settings.threads == 2
 
 
 def test_a_study_loads_an_experiment_by_its_path(study_folder):

@@ -93,6 +93,12 @@ def test_every_key_of_every_mapping_stands_in_the_readme_with_its_description(mo
         assert any(line.startswith(f"| `{name}` |") and line.endswith(f"| {meaning} |") for line in lines)
 
 
+def test_a_mapping_inside_a_list_has_a_table_of_its_own_in_the_readme():
+    section = document.readme().split("#### `cohort`: `more_heads`, each\n")[1].split("\n#")[0]
+    keys = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert keys == list(models.Head.model_fields)
+
+
 @pytest.mark.parametrize("schema", ["experiment_schema", "config_schema"])
 def test_a_schema_is_valid_itself(schema, request):
     Draft202012Validator.check_schema(request.getfixturevalue(schema).schema)
@@ -131,6 +137,10 @@ def test_the_default_experiment_says_what_holds_without_it():
         ("source", TABLES),
         ("metrics", ["roc_auc"]),
         ("cohort", {"penalties": [0, 1]}),
+        ("cohort", {"hidden": [], "more_heads": [{"hidden": [8], "dropout": 0.5}, {"weight_decay": 0.1}]}),
+        ("cohort", {"teaching": "worst_cluster", "clusters": "elbow"}),
+        ("representations.csf", {"sizes": ["raw", 2], "extractor": "encoder", "hidden": [8], "fine_tune": True}),
+        ("protocol", "as_published"),
     ],
 )
 def test_schema_and_models_both_accept_what_is_right(keys, value, experiment_schema):
@@ -157,6 +167,13 @@ def test_schema_and_models_both_accept_what_is_right(keys, value, experiment_sch
         ("representations.csf", [2, 2]),
         ("representations.csf", []),
         ("representations.csf", {"scaling": "none"}),
+        ("representations.csf", {"sizes": [2], "extractor": "umap"}),
+        ("representations.csf", {"sizes": [2], "fit_on": "everything"}),
+        ("cohort", {"more_heads": [{"width": [8]}]}),
+        ("cohort", {"more_heads": [{"dropout": 1}]}),
+        ("cohort", {"patience": -1}),
+        ("protocol", "published"),
+        ("late_fusion", "logits"),
         ("seeds", 0),
         ("seeds", []),
         ("seeds", [-1]),
@@ -172,7 +189,17 @@ def test_schema_and_models_both_refuse_what_is_wrong(keys, value, experiment_sch
         validate(Experiment, content, "test")
 
 
-@pytest.mark.parametrize("content", [{}, {"experiments": []}, {"experiments": ["a"], "cores": 3}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"experiments": []},
+        {"experiments": ["a"], "cores": 3},
+        {"experiments": ["a"], "device": "gpu"},
+        {"experiments": ["a"], "memory_mb": 10},
+        {"experiments": ["a"], "gpu_memory_share": 1.5},
+    ],
+)
 def test_schema_and_models_both_refuse_a_wrong_config(content, config_schema):
     assert not config_schema.is_valid(content)
     with pytest.raises(UserError):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metafusion.config.models import Ensemble
-from metafusion.ensembles import choose, combine, greedy, inverse, task_loss
+from metafusion.ensembles import choose, combine, greedy, inverse, reweighted, task_loss
 
 KINDS = ["meta_fusion", "best_single", "simple_average", "weighted_average"]
 
@@ -212,6 +212,24 @@ def test_what_a_student_says_of_unseen_samples_does_not_matter():
     answers = np.array([[[1.0], [1e30]], [[3.0], [5.0]]])
     seen = np.array([[True, False], [True, True]])
     assert combine(answers, np.array([0.75, 0.25]), seen).tolist() == [[1.5], [5.0]]
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+def test_who_has_no_vote_may_say_what_is_no_number(nothing):
+    answers = np.array([[[1.0], [nothing]], [[nothing], [nothing]], [[3.0], [5.0]]])
+    seen = np.array([[True, False], [True, True], [True, True]])
+    assert combine(answers, np.array([0.75, 0, 0.25]), seen).tolist() == [[1.5], [5.0]]
+
+
+def test_what_a_voter_says_counts_even_if_it_is_no_number():
+    answers = np.array([[[1.0], [np.nan]], [[3.0], [5.0]]])
+    found = combine(answers, np.array([0.75, 0.25]), np.ones((2, 2), bool))
+    assert np.isnan(found).tolist() == [[False], [True]]
+
+
+def test_members_are_weighed_anew_by_the_inverse_of_other_losses():
+    found = reweighted(np.array([0.9, 0, 0.1, 0.5]), np.array([1.0, 0.1, 4.0, np.inf]))
+    np.testing.assert_allclose(found, [0.8, 0, 0.2, 0])
 
 
 def test_where_no_member_sees_the_sample_all_who_do_answer_alike():

@@ -1,11 +1,14 @@
 """Ensembles and scores of a block, and tables of predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble
+from metafusion.errors import UserError
 from metafusion.evaluation import ensemble_answers, evaluate, score, student_answers
 from metafusion.files import read_table, write_table
 from metafusion.methods import family_of
@@ -116,15 +119,24 @@ def some_cohort(seed=1, chosen=1, students=4):
     return StoredSeed(seed, PARTS, predictions, seen, losses, chosen), samples
 
 
-ROWS = np.array([2, 3])
 LOOSE = Ensemble(keep=1, start=1)
+REUSED = Ensemble(keep=1, start=1, independent_list="reused")
 
 
-def answers_and_members(cohort, samples):
-    targets = samples["target"].to_numpy()[2:4]
-    return ensemble_answers(
-        cohort.predictions, cohort.seen, cohort.losses, cohort.chosen, ROWS, targets, "regression", LOOSE
-    )
+def answers_and_members(cohort, samples, settings=LOOSE):
+    return ensemble_answers(cohort, samples["target"].to_numpy()[2:4], "regression", settings)
+
+
+def members_of(table, method):
+    return table[table["method"] == method].set_index("student")["weight"].to_dict()
+
+
+def without(cohort, penalty, *diverged):
+    """The cohort with some students that diverged at a penalty."""
+    predictions, losses = cohort.predictions.copy(), cohort.losses.copy()
+    predictions[penalty, list(diverged)] = np.nan
+    losses[penalty, list(diverged)] = np.inf
+    return replace(cohort, predictions=predictions, losses=losses)
 
 
 def test_every_ensemble_is_there_for_the_chosen_and_the_independent_cohort():
@@ -158,6 +170,92 @@ def test_the_independent_ensemble_is_selected_anew():
         chosen = members.groupby("method")["student"].agg(frozenset)
         differing += chosen["meta_fusion"] != chosen["independent_meta_fusion"]
     assert differing > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_list_of_the_chosen_penalty_can_be_reused_with_independent_weights(seed):
+    cohort, samples = some_cohort(seed)
+    answers, table = answers_and_members(cohort, samples, REUSED)
+    list_of_chosen = sorted(members_of(table, "meta_fusion"))
+    inverse = {student: 1 / cohort.losses[0, student] for student in list_of_chosen}
+    expected = {student: value / sum(inverse.values()) for student, value in inverse.items()}
+    assert members_of(table, "independent_meta_fusion") == pytest.approx(expected)
+    for sample in range(6):
+        voters = [student for student in expected if cohort.seen[student, sample]]
+        mean = sum(expected[i] * cohort.predictions[0, i, sample, 0] for i in voters)
+        if voters:
+            mean /= sum(expected[i] for i in voters)
+            assert answers["independent_meta_fusion"][sample, 0] == pytest.approx(mean, rel=1e-6)
+
+
+def test_a_reused_list_changes_the_independent_greedy_ensemble_only():
+    cohort, samples = some_cohort(3)
+    selected, reused = (answers_and_members(cohort, samples, settings)[1] for settings in (LOOSE, REUSED))
+    differing = [
+        method for method in selected["method"].unique() if members_of(selected, method) != members_of(reused, method)
+    ]
+    assert differing == ["independent_meta_fusion"]
+
+
+def test_a_reused_list_whose_members_all_diverged_alone_is_refused_with_a_remedy():
+    cohort, samples = some_cohort(3)
+    one = Ensemble(keep=1, start=1, most=1, independent_list="reused")
+    list_of_chosen = members_of(answers_and_members(cohort, samples, one)[1], "meta_fusion")
+    with pytest.raises(UserError, match=r"^seed 3: all members of meta_fusion diverged.*independent_list: selected"):
+        answers_and_members(without(cohort, 0, *list_of_chosen), samples, one)
+
+
+@pytest.mark.parametrize("penalty", [0, 1])
+@pytest.mark.parametrize("seed", range(4))
+def test_ensembles_are_those_of_a_cohort_without_the_students_that_diverged(seed, penalty):
+    cohort, samples = some_cohort(seed, students=5)
+    best = int(np.argmin(cohort.losses[penalty]))
+    rest = [student for student in range(5) if student != best]
+    smaller = replace(
+        cohort, predictions=cohort.predictions[:, rest], seen=cohort.seen[rest], losses=cohort.losses[:, rest]
+    )
+    found, members = answers_and_members(without(cohort, penalty, best), samples)
+    expected, fewer = answers_and_members(smaller, samples)
+    # At the other penalty the student stays.
+    for method in KINDS if penalty == 1 else [f"independent_{kind}" for kind in KINDS]:
+        np.testing.assert_array_equal(found[method], expected[method])
+        renamed = {rest[student]: weight for student, weight in members_of(fewer, method).items()}
+        assert members_of(members, method) == renamed
+    assert all(np.isfinite(answer).all() for answer in found.values())
+
+
+def test_a_member_of_a_reused_list_that_diverged_alone_has_no_weight():
+    cohort, samples = some_cohort(3)
+    everybody = Ensemble(keep=1, start=4, independent_list="reused")
+    answers, table = answers_and_members(without(cohort, 0, 1), samples, everybody)
+    assert sorted(members_of(table, "meta_fusion")) == [0, 1, 2, 3]
+    assert sorted(members_of(table, "independent_meta_fusion")) == [0, 2, 3]
+    assert np.isfinite(answers["independent_meta_fusion"]).all()
+
+
+def test_a_cohort_that_diverged_as_a_whole_is_refused_with_seed_and_remedy():
+    cohort, samples = some_cohort(seed=8)
+    with pytest.raises(UserError, match=r"^seed 8: all students diverged.*lower cohort\.learning_rate"):
+        evaluated(samples, [without(cohort, 1, 0, 1, 2, 3)])
+
+
+def test_samples_that_only_diverged_students_see_are_refused_with_seed_number_and_remedy():
+    cohort, samples = some_cohort(seed=8)
+    # Samples a and c are seen by students 0 and 1, of which both diverged.
+    cohort.seen[2, [0, 2]] = False
+    with pytest.raises(UserError, match=r"^seed 8: all students that see anything of 2 samples diverged.*lower cohort"):
+        evaluated(samples, [without(cohort, 1, 0, 1)])
+    evaluated(samples, [without(cohort, 1, 0)])
+
+
+def test_a_student_that_diverged_has_no_score_and_the_others_keep_theirs():
+    cohort, samples = some_cohort()
+    before, after = (evaluated(samples, [one])[2] for one in (cohort, without(cohort, 1, 2)))
+    of_student = after["method"] == "student_2"
+    assert after[of_student]["value"].isna().all()
+    others = after["family"].isin(["student", "independent_student"]) & ~of_student
+    assert others.sum() == 7
+    pd.testing.assert_frame_equal(after[others], before[others])
 
 
 def test_if_the_independent_cohort_is_chosen_both_say_the_same():

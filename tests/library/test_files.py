@@ -202,9 +202,11 @@ def test_no_reader_can_unpickle():
 
 
 def test_ids_of_digits_stay_text_in_a_tsv(tmp_path):
-    table = pd.DataFrame({"sample": ["007", "010"], "class": ["01", "true"], "samples": [3, 4]})
+    table = pd.DataFrame({"sample": ["007", "010"], "class": ["01", "true"], "head": ["64", "8_0"]})
+    table["samples"] = [3, 4]
     write_table(table, tmp_path / "t.tsv")
     back = read_table(tmp_path / "t.tsv")
     assert list(back["sample"]) == ["007", "010"]
     assert list(back["class"]) == ["01", "true"]
+    assert list(back["head"]) == ["64", "8_0"]
     assert list(back["samples"]) == [3, 4]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from metafusion.cohort.losses import divergence_of, mean_where, pair_divergences, task_losses
+from metafusion.cohort.losses import divergence_of, mean_where, mixed_divergence, pair_divergences, task_losses
 
 
 def logits_of(*probabilities):
@@ -130,7 +130,7 @@ def pair_by_hand(student, peer, task):
     return sum(p * math.log(p / q) for p, q in zip(softmax(peer), softmax(student), strict=True))
 
 
-def divergence_by_hand(student, outputs, peers, teaching, seen, task):
+def divergence_by_hand(student, outputs, peers, teaching, seen, task, normaliser):
     """Two loops over samples and other students, as the definition reads."""
     total, count = 0.0, 0
     for sample in range(len(outputs)):
@@ -140,6 +140,7 @@ def divergence_by_hand(student, outputs, peers, teaching, seen, task):
         for other in range(len(peers)):
             if other != student and seen[other][sample]:
                 pull += teaching[other] * pair_by_hand(outputs[sample], peers[other][sample], task)
+            if seen[other][sample] and (other != student or normaliser == "all"):
                 weight += teaching[other]
         total += pull / weight if weight > 0 else 0.0
         count += 1
@@ -155,14 +156,14 @@ def batches(draw):
 
 
 @settings(max_examples=60)
-@given(batches(), st.sampled_from(["classification", "regression"]))
-def test_divergence_equals_loops_over_samples_and_peers(drawn, task):
+@given(batches(), st.sampled_from(["classification", "regression"]), st.sampled_from(["others", "all"]))
+def test_divergence_equals_loops_over_samples_and_peers(drawn, task, normaliser):
     student, teaching, seen, seed, students, batch = drawn
     outputs, peers = random_outputs(seed, batch, 3), random_outputs(seed + 1, students, batch, 3)
     found = divergence_of(
-        student, outputs, peers, torch.tensor(teaching, dtype=torch.float64), torch.tensor(seen), task
+        student, outputs, peers, torch.tensor(teaching, dtype=torch.float64), torch.tensor(seen), task, normaliser
     )
-    expected = divergence_by_hand(student, outputs.tolist(), peers.tolist(), teaching, seen, task)
+    expected = divergence_by_hand(student, outputs.tolist(), peers.tolist(), teaching, seen, task, normaliser)
     assert found.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -174,6 +175,13 @@ def test_the_normaliser_is_over_the_other_students():
     # Student 0 at 0, teachers 0 and 1 with a half each: only teacher 1 counts, fully (over all it would be 4 / 2).
     found = divergence_of(0, PEERS[0], PEERS, torch.tensor([0.5, 0.5, 0.0]), EVERYONE, "regression")
     assert found.item() == 4
+
+
+def test_the_normaliser_can_be_over_all_students():
+    # The same: 4 by a weight of a half, over the student's own half and the other's. An outsider's is no different.
+    teaching = torch.tensor([0.5, 0.5, 0.0])
+    assert divergence_of(0, PEERS[0], PEERS, teaching, EVERYONE, "regression", "all").item() == 4 / 2
+    assert divergence_of(2, PEERS[2], PEERS, teaching, EVERYONE, "regression", "all").item() == (16 + 4) / 2
 
 
 def test_an_outsider_is_pulled_by_the_mean_of_the_teachers():
@@ -208,3 +216,79 @@ def test_the_teaching_weights_given_are_not_changed():
     teaching = torch.tensor([0.5, 0.5, 0.0])
     divergence_of(0, PEERS[0], PEERS, teaching, EVERYONE, "regression")
     assert teaching.tolist() == [0.5, 0.5, 0.0]
+
+
+# All students at once
+
+
+@settings(max_examples=60)
+@given(batches(), st.sampled_from(["classification", "regression"]), st.sampled_from(["others", "all"]))
+def test_closed_form_of_the_divergence_equals_the_sum_over_pairs(drawn, task, normaliser):
+    _, teaching, seen, seed, students, batch = drawn
+    teaching, seen = torch.tensor(teaching, dtype=torch.float64), torch.tensor(seen)
+    outputs = random_outputs(seed, students, batch, 3)
+    one, other = outputs.clone().requires_grad_(), outputs.clone().requires_grad_()
+    closed = mean_where(mixed_divergence(one, teaching[:, None] * seen, task, normaliser), seen)
+    pairs = torch.stack(
+        [divergence_of(i, other[i], other.detach(), teaching, seen, task, normaliser) for i in range(students)]
+    )
+    torch.testing.assert_close(closed, pairs)
+    # Alone, a student has nothing to be pulled by, and torch no gradient to give.
+    closed.sum().backward()
+    (pairs.sum() + 0 * other.sum()).backward()
+    torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_closed_form_works_for_seeds_and_penalties_side_by_side():
+    outputs, teaching = random_outputs(1, 2, 3, 4, 5, 2), torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    found = mixed_divergence(outputs, teaching, "classification")
+    for s in range(2):
+        for p in range(3):
+            alone = mixed_divergence(outputs[s, p], teaching[s, p], "classification")
+            torch.testing.assert_close(found[s, p], alone)
+
+
+def test_closed_form_loses_no_digits_far_from_zero():
+    # The expanded square, f^2 - 2 f m + mean of squares, would lose all of them.
+    outputs = 1e8 + torch.tensor([[[0.0]], [[2.0]], [[4.0]]], dtype=torch.float64)
+    teaching = torch.tensor([[0.5], [0.5], [0.0]], dtype=torch.float64)
+    found = mixed_divergence(outputs, teaching, "regression")
+    np.testing.assert_allclose(found.squeeze(), [4, 4, (16 + 4) / 2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("normaliser", ["others", "all"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_in_closed_form_a_lone_teacher_is_not_pulled(task, normaliser):
+    outputs = random_outputs(5, 3, 5, 2)
+    teaching = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)[:, None].expand(3, 5)
+    found = mixed_divergence(outputs, teaching, task, normaliser)
+    assert found[1].abs().max() == 0
+    assert found[[0, 2]].abs().min() > 0
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("spoilt", [math.nan, math.inf, 1e200], ids=["not a number", "infinite", "huge"])
+def test_who_does_not_teach_may_say_anything(task, spoilt):
+    outputs = random_outputs(6, 4, 5, 2)
+    teaching = torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=torch.float64)[:, None].expand(4, 5)
+    expected, expected_gradient = pulls_and_gradient(outputs, teaching, task)
+    outputs[3] = spoilt
+    found, gradient = pulls_and_gradient(outputs, teaching, task)
+    torch.testing.assert_close(found[:3], expected[:3], rtol=0, atol=0)
+    torch.testing.assert_close(gradient[:3], expected_gradient[:3], rtol=0, atol=0)
+
+
+def pulls_and_gradient(outputs, teaching, task):
+    outputs = outputs.clone().requires_grad_()
+    found = mixed_divergence(outputs, teaching, task)
+    found[:3].sum().backward()
+    return found.detach(), outputs.grad
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_peer_by_peer_who_does_not_teach_may_be_infinitely_far_away(task):
+    outputs = random_outputs(6, 3, 5, 2)
+    teaching, seen = torch.tensor([0.5, 0.5, 0.0]).double(), torch.ones(3, 5, dtype=torch.bool)
+    expected = divergence_of(0, outputs[0], outputs, teaching, seen, task)
+    outputs[2] = 1e200
+    assert divergence_of(0, outputs[0], outputs, teaching, seen, task) == expected

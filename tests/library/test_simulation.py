@@ -18,7 +18,8 @@ def settings_of(**changed):
 
 
 # Constants of the paper's settings. Coefficients uniform on (-3, 3) have second moment 3; x has variance 1, x^2 - x has
-# 2 + 1 = 3, and so has a product 1. Real coefficients: the 40 products of 1.2 give 120 (truncated to integers: 66.7).
+# 2 + 1 = 3, and so has a product 1. The 40 products of 1.2 give 120; with coefficients cut to integers, whose second
+# moment is (0 + 1 + 4) / 3, they give 66.7.
 EARLY = {
     "private_latents": (20, 20),
     "shared_latents": 0,
@@ -28,6 +29,7 @@ EARLY = {
     "interaction_fraction": 0.1,
 }
 LATE = {"private_latents": (50, 30), "shared_latents": 20, "strengths": (0, 0, 1), "interaction_strength": 0}
+EARLY_PUBLISHED = EARLY | {"interaction_coefficients": "integers"}
 SETTING_11 = LINEAR | {"private_latents": (20, 30), "shared_latents": 0, "strengths": (1, 1, 0)}
 SETTING_21 = LATE | {"transforms": ("linear", "linear", "linear")}
 SETTING_22 = LATE | {"transforms": ("linear", "linear", "quadratic")}
@@ -62,6 +64,9 @@ def second(latents):
         (EARLY, nothing, 20 * 3 * 3 + 20 * 3 + 40 * 3),
         (EARLY, first, 20 * 3 + 40 * 3),
         (EARLY, second, 20 * 3 * 3 + 40 * 3),
+        (EARLY_PUBLISHED, nothing, 20 * 3 * 3 + 20 * 3 + 40 * 5 / 3),
+        (EARLY_PUBLISHED, first, 20 * 3 + 40 * 5 / 3),
+        (EARLY_PUBLISHED, second, 20 * 3 * 3 + 40 * 5 / 3),
         (SETTING_21, nothing, 20 * 3),
         (SETTING_22, nothing, 20 * 3 * 3),
     ],
@@ -73,6 +78,23 @@ def test_variance_that_a_modality_leaves_unexplained_is_the_analytic_one(setting
     error = found.std(ddof=1) / np.sqrt(len(found))
     assert error < 0.05 * expected
     assert abs(found.mean() - expected) < 4 * error
+
+
+def fitted(response, latents):
+    design = np.column_stack([np.ones(len(response)), latents])
+    return design @ np.linalg.lstsq(design, response)[0]
+
+
+def test_the_mean_of_both_sides_best_answers_leaves_a_quarter_of_the_variance():
+    # Setting 1.1: the sides' shares add up, so that their mean is half of the response.
+    left = []
+    for seed in range(150):
+        drawn = draw(settings_of(widths=(1, 1), samples=1000, **SETTING_11), seed)
+        mean = sum(fitted(drawn.response, latents) for latents in drawn.latents[:2]) / 2
+        left.append(np.mean((drawn.response - mean) ** 2))
+    # A side's answer is fitted while the other side is noise to it, whose share, (20 * 90 + 30 * 60) / 1000 / 4 at
+    # most, is below the tolerance.
+    assert np.mean(left) == pytest.approx(150 / 4, rel=0.08)
 
 
 def test_latents_are_standard_normal():
@@ -144,6 +166,27 @@ def test_coefficients_of_products_are_real_numbers_between_minus_three_and_three
     assert abs((products**2).mean() - 3) < 4 * np.sqrt(7.2 / len(products))
 
 
+def test_coefficients_of_products_can_be_cut_to_integers_towards_zero():
+    real, cut = (
+        settings_of(interaction_fraction=1),
+        settings_of(interaction_fraction=1, interaction_coefficients="integers"),
+    )
+    for seed in range(5):
+        *others, products = coefficients_of(draw(real, seed))
+        *same, whole = coefficients_of(draw(cut, seed))
+        np.testing.assert_allclose(whole, np.trunc(products), atol=1e-9)
+        for one, other in zip(others, same, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_cut_coefficients_have_a_second_moment_of_five_thirds():
+    settings = settings_of(interaction_fraction=1, interaction_coefficients="integers")
+    products = np.concatenate([coefficients_of(draw(settings, seed))[-1] for seed in range(40)])
+    assert set(products.round()) == {-2, -1, 0, 1, 2}
+    # 0, 1 and 4 are alike probable: variance (0 + 1 + 16) / 3 - (5 / 3)^2.
+    assert abs((products**2).mean() - 5 / 3) < 4 * np.sqrt((17 / 3 - 25 / 9) / len(products))
+
+
 def test_products_that_matter_differ_between_seeds():
     settings = settings_of(interaction_fraction=0.25)
     chosen = {tuple(np.flatnonzero(np.abs(coefficients_of(draw(settings, seed))[-1]) > 1e-9)) for seed in range(10)}
@@ -198,6 +241,30 @@ def test_no_random_number_is_used_twice(monkeypatch):
     assert len(np.unique(numbers)) == len(numbers)
 
 
+def test_a_reseeded_stream_gives_random_numbers_twice(monkeypatch):
+    recorder = type("Fresh", (Recorder,), {"given": [], "started": 0})
+    monkeypatch.setattr("metafusion.sources.simulation.np.random.default_rng", recorder)
+    draw(settings_of(random_streams="reseeded"), 1)
+    numbers = np.concatenate(recorder.given)
+    assert recorder.started == 2
+    # Uniform numbers never return as normal ones; all loadings, 6 x 3 and 5 x 2, do.
+    assert len(numbers) - len(np.unique(numbers)) > 20
+
+
+@pytest.mark.parametrize(("streams", "again"), [("reseeded", True), ("one", False)])
+def test_latents_begin_where_the_seed_does_only_if_the_stream_is_reseeded(streams, again):
+    drawn = draw(settings_of(random_streams=streams), 5)
+    start = np.random.default_rng(5).standard_normal(drawn.latents[0].shape)
+    assert np.array_equal(drawn.latents[0], start) == again
+
+
+def test_reseeding_changes_latents_and_noise_but_no_coefficient():
+    one, reseeded = (draw(settings_of(random_streams=streams), 5) for streams in ("one", "reseeded"))
+    for former, latter in zip(coefficients_of(one), coefficients_of(reseeded), strict=True):
+        np.testing.assert_allclose(former, latter, atol=1e-9)
+    assert not set(all_of(one)) & set(all_of(reseeded))
+
+
 def loadings_of(drawn, modality):
     """Recover the loadings, up to a factor a column, from observations without noise."""
     inputs = np.column_stack([np.ones(len(drawn.response)), drawn.latents[modality], drawn.latents[2]])
@@ -217,6 +284,12 @@ def test_loadings_are_no_entries_of_the_latents(seed):
     for modality in (0, 1):
         loadings = loadings_of(drawn, modality)
         assert not any(stand_among(loadings, latents.ravel()) for latents in drawn.latents)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_loadings_are_entries_of_the_latents_if_the_stream_is_reseeded(seed):
+    drawn = draw(settings_of(samples=100, noise=(0, 0), random_streams="reseeded"), seed)
+    assert stand_among(loadings_of(drawn, 0), drawn.latents[0].ravel())
 
 
 def test_loadings_that_are_entries_of_the_latents_would_be_found():

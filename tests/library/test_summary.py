@@ -1,4 +1,4 @@
-"""Tables over seeds, by hand."""
+"""Tables and figures over seeds, by hand."""
 
 import math
 
@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metafusion import figures
+from metafusion.files import read_table, write_table
 from metafusion.summary import confusion, penalties_table, students_table, summarise
 
 
@@ -124,26 +126,223 @@ def test_a_modality_called_student_is_in_no_table_of_students():
     assert table["mean"].tolist() == [0.5]
 
 
+def test_a_student_that_diverged_has_its_mean_over_the_other_seeds():
+    values = {"student_0": [0.5, float("nan"), 0.7], "student_1": [float("nan")] * 3}
+    students = pd.DataFrame({"student": [0, 1], "name": ["a=raw", "a=pca3"]})
+    table = students_table(scores_of(values, family="student"), students, ["accuracy"]).set_index("student")
+    assert table["seeds"].tolist() == [2, 0]
+    # Two values 0.1 from their mean: standard error 0.1.
+    assert table.loc[0, ["mean", "se"]].tolist() == [pytest.approx(0.6), pytest.approx(0.1)]
+    assert table.loc[1, ["mean", "se"]].isna().all()
+
+
+def test_heads_stand_in_the_table_of_students():
+    students = pd.DataFrame({"student": [0, 1], "name": ["a=raw", "a=raw|head=8"], "head": ["linear", "8"]})
+    scores = scores_of({"student_0": [0.5], "student_1": [0.7]}, family="student")
+    assert students_table(scores, students, ["accuracy"])["head"].tolist() == ["linear", "8"]
+
+
+SELECTION = ["seed", "penalty", "student", "teaching", "top_cluster", "validation_loss", "diverged", "chosen"]
+
+
+def selection_of(*rows):
+    return pd.DataFrame(rows, columns=SELECTION)
+
+
+TWO_SEEDS = (
+    (1, 0.0, 0, 0.5, 1, 1.0, 0, 0),
+    (1, 0.0, 1, 0.5, 1, 3.0, 0, 0),
+    (1, 0.0, 2, 0.0, 0, 9.0, 0, 0),
+    (1, 3.0, 0, 0.5, 1, 1.0, 0, 1),
+    (1, 3.0, 1, 0.5, 1, 2.0, 0, 1),
+    (1, 3.0, 2, 0.0, 0, 9.0, 0, 1),
+    (2, 0.0, 0, 1.0, 1, 4.0, 0, 0),
+    (2, 0.0, 1, 0.0, 0, 7.0, 0, 0),
+    (2, 3.0, 0, 1.0, 1, 2.0, 0, 1),
+    (2, 3.0, 1, 0.0, 0, 8.0, 0, 1),
+)
+
+
 def test_penalties_count_how_often_they_were_chosen():
-    columns = ["seed", "penalty", "student", "teaching", "validation_loss", "best_epoch", "chosen"]
-    rows = [
-        (1, 0.0, 0, 0.5, 1.0, 1, 0),
-        (1, 0.0, 1, 0.5, 3.0, 1, 0),
-        (1, 0.0, 2, 0.0, 9.0, 1, 0),
-        (1, 3.0, 0, 0.5, 1.0, 1, 1),
-        (1, 3.0, 1, 0.5, 2.0, 1, 1),
-        (1, 3.0, 2, 0.0, 9.0, 1, 1),
-        (2, 0.0, 0, 1.0, 4.0, 1, 0),
-        (2, 0.0, 1, 0.0, 7.0, 1, 0),
-        (2, 3.0, 0, 1.0, 2.0, 1, 1),
-        (2, 3.0, 1, 0.0, 8.0, 1, 1),
-    ]
-    found = penalties_table(pd.DataFrame(rows, columns=columns)).to_dict("records")
+    found = penalties_table(selection_of(*TWO_SEEDS)).to_dict("records")
     # Top clusters of penalty 0: mean 2 (two teachers), and 4 (one); of penalty 3: mean 1.5, and 2.
     assert found == [
-        {"penalty": 0.0, "top_cluster_loss": 3.0, "chosen": 0, "seeds": 2, "teachers": 1.5},
-        {"penalty": 3.0, "top_cluster_loss": 1.75, "chosen": 2, "seeds": 2, "teachers": 1.5},
+        {"penalty": 0.0, "top_cluster_loss": 3.0, "chosen": 0, "seeds": 2, "teachers": 1.5, "diverged": 0},
+        {"penalty": 3.0, "top_cluster_loss": 1.75, "chosen": 2, "seeds": 2, "teachers": 1.5, "diverged": 0},
     ]
+
+
+def test_teachers_outside_the_top_cluster_are_counted_but_their_loss_is_not_that_of_the_top():
+    # The worst cluster teaches, and at penalty 3 in one seed nobody does.
+    found = penalties_table(
+        selection_of(
+            (1, 0.0, 0, 0.0, 1, 1.0, 0, 1),
+            (1, 0.0, 1, 0.5, 0, 8.0, 0, 1),
+            (1, 0.0, 2, 0.5, 0, 9.0, 0, 1),
+            (2, 0.0, 0, 0.0, 1, 3.0, 0, 1),
+            (2, 0.0, 1, 0.0, 0, 8.0, 0, 1),
+            (2, 0.0, 2, 0.0, 0, 9.0, 0, 1),
+        )
+    )
+    assert found[["top_cluster_loss", "teachers"]].to_numpy().tolist() == [[2.0, 1.0]]
+
+
+def test_a_seed_whose_top_cluster_diverged_is_no_part_of_the_mean_loss_of_that_penalty(tmp_path):
+    broken = selection_of(*TWO_SEEDS)
+    gone = (broken["seed"] == 1) & (broken["penalty"] == 3) & (broken["student"] > 0)
+    broken.loc[gone, ["validation_loss", "diverged"]] = [math.inf, 1]
+    write_table(broken, tmp_path / "selection.tsv")
+    found = penalties_table(read_table(tmp_path / "selection.tsv"))
+    assert found["top_cluster_loss"].tolist() == [3.0, 2.0]
+    assert found["diverged"].tolist() == [0, 2]
+    assert found["seeds"].tolist() == [2, 2]
+
+
+WORDS = figures.Words("A study", "accuracy", simulated=False)
+
+
+def cohort_figure(students, modalities=("a", "b")):
+    return figures.cohort(students.assign(metric="accuracy"), list(modalities), WORDS)
+
+
+def students_of(*rows):
+    """Rows of name, representations of a and b, head, cohort, mean and seeds."""
+    return pd.DataFrame(rows, columns=["student", "a", "b", "head", "cohort", "mean", "seeds"])
+
+
+def cells_of(axes):
+    """What stands in the cells of a heat map, by row and column."""
+    rows, columns = (
+        [label.get_text() for label in labels] for labels in (axes.get_yticklabels(), axes.get_xticklabels())
+    )
+    return {
+        (rows[round(text.get_position()[1])], columns[round(text.get_position()[0])]): text.get_text()
+        for text in axes.texts
+    }
+
+
+BOTH = ("independent", "chosen_penalty")
+
+
+def test_the_heat_map_has_a_column_for_each_head_where_there_are_several(tmp_path):
+    table = students_of(
+        *[(0, "raw", "pca2", "64", cohort, 0.5, 3) for cohort in BOTH],
+        *[(1, "raw", "pca2", "128", cohort, 0.625, 3) for cohort in BOTH],
+        *[(2, "absent", "pca2", "128", cohort, 0.75, 3) for cohort in BOTH],
+    )
+    # As read from its file, where heads look like numbers.
+    write_table(table, tmp_path / "students.tsv")
+    figure = cohort_figure(read_table(tmp_path / "students.tsv"))
+    expected = {("raw", "pca2\n64"): ".500", ("raw", "pca2\n128"): ".625", ("absent", "pca2\n128"): ".750"}
+    assert [cells_of(axes) for axes in figure.axes[:2]] == [expected, expected]
+    assert figure.axes[0].get_xlabel() == "b / head"
+
+
+@pytest.mark.parametrize("columns", [["head"], []])
+def test_the_heat_map_says_nothing_of_the_only_head(columns):
+    table = students_of(*[(0, "raw", "pca2", "64", cohort, 0.5, 3) for cohort in BOTH]).drop(columns=columns)
+    figure = cohort_figure(table)
+    assert cells_of(figure.axes[0]) == {("raw", "pca2"): ".500"}
+    assert figure.axes[0].get_xlabel() == "b"
+
+
+def test_the_heat_map_of_one_modality_and_several_heads_has_the_heads_as_columns():
+    table = students_of(
+        *[(0, "raw", "", "linear", cohort, 0.5, 3) for cohort in BOTH],
+        *[(1, "raw", "", "64", cohort, 0.75, 3) for cohort in BOTH],
+    )
+    assert cells_of(cohort_figure(table, ["a"]).axes[1]) == {("raw", "linear"): ".500", ("raw", "64"): ".750"}
+
+
+def test_the_heat_map_crosses_a_student_without_a_score_and_says_over_how_many_seeds_it_is(tmp_path):
+    table = students_of(
+        (0, "raw", "raw", "64", "independent", 0.5, 3),
+        (0, "raw", "raw", "64", "chosen_penalty", float("nan"), 0),
+        (1, "raw", "absent", "64", "independent", 0.5, 3),
+        (1, "raw", "absent", "64", "chosen_penalty", 0.75, 2),
+        *[(2, "absent", "raw", "64", cohort, 0.5, 3) for cohort in BOTH],
+    )
+    figure = cohort_figure(table)
+    assert cells_of(figure.axes[1]) == {
+        ("raw", "raw"): "×",
+        ("raw", "absent"): ".750",
+        ("absent", "raw"): ".500",
+    }
+    assert figure.get_suptitle().endswith("mean over 0 to 3 seeds")
+    figures.save(figure, tmp_path / "cohort.svg")
+
+
+def test_the_heat_map_can_be_drawn_where_no_student_has_a_score(tmp_path):
+    table = students_of(*[(0, "raw", "raw", "64", cohort, float("nan"), 0) for cohort in BOTH])
+    figures.save(cohort_figure(table), tmp_path / "cohort.svg")
+
+
+def history_of(losses, penalty=0.0, seed=1):
+    """Curves of students: for each a list of validation losses, one an epoch; training losses are 1 less."""
+    return pd.DataFrame(
+        [
+            (seed, penalty, student, epoch, loss - 1, loss)
+            for student, several in losses.items()
+            for epoch, loss in enumerate(several, start=1)
+        ],
+        columns=["seed", "penalty", "student", "epoch", "task_loss", "validation_loss"],
+    )
+
+
+def curves_of(axes):
+    return {line.get_label(): [list(axis) for axis in line.get_data()] for line in axes.get_lines()}
+
+
+def test_learning_curves_show_the_top_cluster_whoever_teaches():
+    selection = selection_of((1, 0.0, 0, 0.0, 1, 2.0, 0, 1), (1, 0.0, 1, 1.0, 0, 6.0, 0, 1))
+    figure = figures.learning_curves(history_of({0: [4.0, 2.0], 1: [8.0, 6.0]}), selection, WORDS)
+    assert curves_of(figure.axes[0]) == {
+        "top cluster, validation": [[1, 2], [4, 2]],
+        "top cluster, training": [[1, 2], [3, 1]],
+        "other students, validation": [[1, 2], [8, 6]],
+        "other students, training": [[1, 2], [7, 5]],
+    }
+
+
+def test_learning_curves_leave_out_who_diverged_at_the_penalty_and_say_so(tmp_path):
+    selection = selection_of(
+        *[(1, 0.0, student, 0.5, 1, 2.0, 0, 1) for student in range(3)],
+        (1, 3.0, 0, 0.5, 1, 2.0, 0, 0),
+        (1, 3.0, 1, 0.5, 1, math.inf, 1, 0),
+        (1, 3.0, 2, 0.5, 1, 6.0, 0, 0),
+    )
+    history = pd.concat(
+        [
+            history_of({0: [4.0, 2.0], 1: [1.0, 3.0], 2: [4.0, 4.0]}),
+            history_of({0: [4.0, 2.0], 1: [1e30, math.nan], 2: [8.0, 6.0]}, penalty=3.0),
+        ]
+    )
+    figure = figures.learning_curves(history, selection, WORDS)
+    found = [curves_of(axes)["top cluster, validation"][1] for axes in figure.axes]
+    assert found == [[3.0, 3.0], [6.0, 4.0]]
+    assert "1 of 6 trainings diverged" in figure.get_suptitle().replace("\n", " ")
+    figures.save(figure, tmp_path / "curves.svg")
+
+
+def test_the_legend_of_learning_curves_has_what_any_panel_shows():
+    # At penalty 0 everybody outside the top cluster diverged.
+    selection = selection_of(
+        (1, 0.0, 0, 1.0, 1, 2.0, 0, 1),
+        (1, 0.0, 1, 0.0, 0, math.inf, 1, 1),
+        (1, 3.0, 0, 1.0, 1, 2.0, 0, 0),
+        (1, 3.0, 1, 0.0, 0, 6.0, 0, 0),
+    )
+    history = pd.concat([history_of({0: [4.0], 1: [math.nan]}), history_of({0: [4.0], 1: [8.0]}, penalty=3.0)])
+    (legend,) = figures.learning_curves(history, selection, WORDS).legends
+    assert len(legend.get_texts()) == 4
+
+
+@pytest.mark.parametrize(("second", "said"), [([1.0, 2.0], "over 2 seeds"), ([1.0], "over up to 2 seeds")])
+def test_learning_curves_say_where_a_seed_has_fewer_epochs(second, said):
+    selection = selection_of((1, 0.0, 0, 1.0, 1, 2.0, 0, 1), (2, 0.0, 0, 1.0, 1, 2.0, 0, 1))
+    history = pd.concat([history_of({0: [4.0, 2.0]}), history_of({0: second}, seed=2)])
+    title = figures.learning_curves(history, selection, WORDS).get_suptitle().replace("\n", " ")
+    assert title.endswith(said)
 
 
 @pytest.fixture
