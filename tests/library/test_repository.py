@@ -1,5 +1,6 @@
 """What the files of the repository promise each other."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -70,6 +71,101 @@ def test_the_experiment_of_the_readme_is_valid():
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     experiment = Experiment.model_validate(yaml.safe_load(text))
     assert experiment.source.modality_names == ["mri", "blood"]
+
+
+def rows_of_table(page, first_column):
+    """Cells of the rows of a page's table whose header begins with a column, without the marks of code."""
+    lines = (ROOT / page).read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").replace("`", "").split("|")])
+    return rows
+
+
+def value_at(settings, key):
+    for name in key.split("."):
+        settings = next(iter(settings.values())) if name == "*" else settings[name]
+    return settings
+
+
+@pytest.mark.parametrize(("protocol", "column"), [("corrected", 1), ("as_published", 2)])
+def test_the_table_of_protocols_says_what_each_key_becomes(protocol, column):
+    from metafusion.config.models import Experiment
+
+    given = {"title": "", "task": "regression", "source": {"kind": "simulation"}, "representations": {"first": ["raw"]}}
+    found = Experiment.model_validate(given | {"protocol": protocol}).model_dump()
+    for row in rows_of_table("docs/method.md", "key"):
+        assert value_at(found, row[0]) == yaml.safe_load(row[column]), row[0]
+
+
+def test_the_table_of_protocols_has_every_switch():
+    from metafusion.config.models import Experiment
+
+    def leaves(settings, path=()):
+        if not isinstance(settings, dict):
+            return {".".join(path): settings}
+        below = (leaves(value, (*path, name)) for name, value in settings.items())
+        return {key: value for part in below for key, value in part.items()}
+
+    given = {"title": "", "task": "regression", "source": {"kind": "simulation"}, "representations": {"first": ["raw"]}}
+    corrected, published = (
+        leaves(Experiment.model_validate(given | {"protocol": name}).model_dump())
+        for name in ("corrected", "as_published")
+    )
+    switches = {key for key in corrected if corrected[key] != published[key]} - {"protocol"}
+    listed = {row[0].replace("*", "first") for row in rows_of_table("docs/method.md", "key")}
+    assert listed == switches
+
+
+def test_the_table_of_epochs_says_how_long_each_cohort_trains():
+    from metafusion.cohort.loop import epochs_at
+    from metafusion.config.models import Cohort
+
+    rows = rows_of_table("docs/method.md", "`warm_start`")
+    assert len(rows) == 4
+    for warm, equal, *said in rows:
+        settings = Cohort(epochs=7, warm_start=warm == "true", equal_budget=equal == "true")
+        epochs = [*(epochs_at(penalty, settings) for penalty in settings.penalties), settings.budget]
+        assert epochs == [{"E": 7, "2E": 14}[cell.split()[0]] for cell in said]
+
+
+def test_the_contract_of_the_selection_names_its_columns():
+    from metafusion.cohort.block import SELECTION
+
+    (row,) = [line for line in (ROOT / "docs/architecture.md").read_text().splitlines() if "`selection.tsv` |" in line]
+    without_remarks = re.sub(r"\([^()]*\)", "", row.split("|")[2])
+    assert re.findall(r"`(\w+)`", without_remarks) == SELECTION
+
+
+def test_the_page_on_scaling_has_every_key_of_how_jobs_run():
+    from metafusion.config.models import Study
+
+    described = {row[0] for row in rows_of_table("docs/scaling.md", "key")}
+    assert described == set(Study.model_fields) - {"experiments", "pathvars"}
+
+
+def test_the_page_on_scaling_has_every_key_and_option_of_the_benchmark():
+    page, code = (ROOT / "docs/scaling.md").read_text(), (ROOT / "benchmarks/cohort.py").read_text()
+    measure = next(
+        node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef) and node.name == "measure"
+    )
+    (found,) = [node.value for node in ast.walk(measure) if isinstance(node, ast.Return)]
+    names = [key.value for key in found.keys] + re.findall(r'add_argument\("(--[\w-]+)"', code)
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "profile", sorted((ROOT / "profiles").glob("*/config.yaml")), ids=lambda path: path.parent.name
+)
+def test_what_a_profile_sets_is_a_known_key(profile):
+    from metafusion.config.models import Study
+
+    given = dict(entry.split("=", 1) for entry in yaml.safe_load(profile.read_text()).get("config", []))
+    Study.model_validate({"experiments": ["any"]} | given)
 
 
 def test_links_of_the_pages_lead_somewhere():
