@@ -74,7 +74,18 @@ def extract(
                 continue
             latent = zip(reversed(choice.numbers), reversed(values), strict=False)
             mapped |= {f"seed_{seed}/{choice.extractor}{number}": value.numpy() for number, value in latent}
+    for name in _dead(mapped):
+        if runtime:
+            runtime.say(
+                f"modality {modality!r}: {name} is 0 for every sample, because all its ReLU units died; students that "
+                "see nothing else learn nothing (more epochs, a lower learning_rate or larger sizes may help)"
+            )
     return mapped, stored
+
+
+def _dead(mapped: dict[str, np.ndarray]) -> list[str]:
+    """Name the latents that do not depend on the sample: narrow layers with ReLU can end so."""
+    return [name for name, values in mapped.items() if not values.any()]
 
 
 Chains = dict[int, dict[str, tuple[Branch, Layers]]]

@@ -92,10 +92,6 @@ def tf32_for_extractors(wildcards):
     return trains_extractors(wildcards) and study.settings.tf32
 
 
-def tf32_for_extractors(wildcards):
-    return study.settings.tf32 and trains_extractors(wildcards)
-
-
 def gpus_for_extractors(wildcards):
     return study.settings.gpus if trains_extractors(wildcards) else 0
 

@@ -13,6 +13,7 @@ from metafusion import extractors, latents
 from metafusion.cohort import loop
 from metafusion.cohort.loop import Data
 from metafusion.cohort.networks import Branch, Convolution, Network, layers_of
+from metafusion.cohort.runtime import Runtime
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import Student
 from metafusion.cohort.train import train
@@ -402,3 +403,14 @@ def test_as_published_the_first_user_alone_trains_an_extractor(tmp_path):
     assert own == [True, False, True, False]
     frozen = train(data, students, chosen, STILL, "classification")[0]
     np.testing.assert_allclose(trained.predictions, frozen.predictions, rtol=1e-4, atol=1e-5)
+
+
+def test_a_latent_that_says_nothing_is_named(monkeypatch):
+    def dead(branch, layers, raw):
+        return [torch.full((len(raw), units), float(units != 2)) for units in branch.widths]
+
+    monkeypatch.setattr(extractors, "after_each_layer", dead)
+    said = []
+    extractors.extract({4: some_data()}, "scan", CHOICES["encoder"], "none", "classification", Runtime(say=said.append))
+    assert len(said) == 1
+    assert "modality 'scan': seed_4/encoder2 is 0 for every sample" in said[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -46,6 +47,20 @@ class Study:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def start(self, *options: str) -> psutil.Popen:
+        """Start Snakemake and do not wait for it."""
+        command = [SNAKEMAKE, "-s", self.repository / "Snakefile", "--cores", "2", *options]
+        return psutil.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def change(self, name: str, **keys: object) -> None:
+        """Give keys of an experiment's file other values."""
+        path = self.folder / f"config/experiments/{name}.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys, sort_keys=False))
+
+    def log(self, rule: str, job: str) -> str:
+        """Return what a job wrote into its log."""
+        return (self.folder / f"logs/{job.split('/')[0]}/{rule}/{job.split('/')[1]}.log").read_text()
+
     def fail(self, *options: str) -> str:
         """Run Snakemake and see it fail; return what it printed."""
         done = self.run(*options)
@@ -72,24 +87,38 @@ TABLES = {
         "samples": {"file": "data/samples.csv", "id": "id", "target": "diagnosis", "subject": "person"},
         "modalities": {"blood": {"file": "data/blood.csv"}, "scan": {"file": "data/scan.tsv"}},
     },
-    "representations": {"blood": ["raw", 2, "absent"], "scan": ["raw", "absent"]},
+    "representations": {
+        "blood": ["raw", 2, "absent"],
+        "scan": {"sizes": ["raw", 2, "absent"], "extractor": "separate", "hidden": [3]},
+    },
     "cohort": {"hidden": [6], "epochs": 3, "batch_size": 16},
     "seeds": 2,
     "seeds_per_block": 1,
     "metrics": ["accuracy", "log_loss"],
 }
-"""An experiment on a user's own tables."""
+"""An experiment on a user's own tables, without networks that are trained before the students."""
 
 SIMULATION = {
     "title": "A tiny simulation",
     "task": "regression",
     "source": {"kind": "simulation", "samples": 80, "widths": [12, 8], "private_latents": [3, 3]},
-    "representations": {"first": {"sizes": ["raw", 3, "absent"], "scaling": "none"}, "second": ["raw", "absent"]},
-    "cohort": {"hidden": [6], "epochs": 3},
+    "representations": {
+        "first": {"sizes": ["raw", 5, 3, "absent"], "extractor": "encoder", "epochs": 2, "scaling": "none"},
+        "second": {
+            "sizes": ["raw", 3, "absent"],
+            "extractor": "conv1d",
+            "shape": [2, 4],
+            "channels": [3],
+            "epochs": 2,
+            "fine_tune": True,
+        },
+    },
+    "cohort": {"hidden": [6], "more_heads": [{"hidden": []}, {"hidden": [4], "dropout": 0.2}], "epochs": 3},
     "split": {"stratify": False},
     "seeds": 2,
     "metrics": ["mse"],
 }
+"""An experiment whose extractors are trained before the students, with several heads."""
 
 
 def write_tables(folder: Path, subjects: int = 30, seed: int = 0, **samples_columns: object) -> None:
@@ -121,9 +150,20 @@ def tables_study(study):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+def repository(tmp_path_factory):
+    """A copy of the code, which tests may edit if they undo it."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("Snakefile", "environment.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("metafusion", "scripts", "rules", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, repository):
     """A finished run of both tiny experiments, to be looked at and not to be changed."""
-    study = Study(tmp_path_factory.mktemp("finished"))
+    study = Study(tmp_path_factory.mktemp("finished"), repository)
     write_tables(study.folder)
     study.write({"tiny": TABLES, "drawn": SIMULATION})
     study.printed = study.succeed()
@@ -136,4 +176,4 @@ def copy_of(finished, tmp_path):
     folder = tmp_path / "copy"
     # copytree keeps the times of files, by which Snakemake judges.
     shutil.copytree(finished.folder, folder)
-    return Study(folder)
+    return Study(folder, finished.repository)

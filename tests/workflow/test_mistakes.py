@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, TABLES
 
 pytestmark = pytest.mark.workflow
@@ -191,3 +192,11 @@ def test_a_truncated_recording_is_named(study, monkeypatch, experiment, pattern)
     assert "rule train_cohort" not in printed
     assert not list((study.folder / "results/cut/preprocessed").glob("t1w/*"))
     assert not list((study.folder / "results/cut/preprocessed").glob("slow/*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_said_so(copy_of):
+    printed = copy_of.fail("results/tiny/cohort/1/selection.tsv", "--config", "device=cuda")
+    assert "ERROR in train_cohort (experiment tiny, block 1)" in printed
+    assert "device: 'cuda' was asked for, but this machine shows 0 GPUs" in printed
+    assert "Traceback" not in printed

@@ -1,10 +1,14 @@
 """Whole runs: what comes out, that it comes out twice the same, and that nothing is done twice."""
 
+import copy
 import re
 import time
 
+import numpy as np
 import pandas as pd
+import psutil
 import pytest
+from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.workflow
 
@@ -36,9 +40,77 @@ def test_the_summary_has_every_method_with_its_family_and_marks(finished):
     assert (table[table["mark"] == "best"].groupby("metric").size() >= 1).all()
 
 
+def test_all_numbers_of_the_tables_are_finite(finished):
+    for path in finished.folder.glob("results/*/tables/*.tsv"):
+        table = pd.read_csv(path, sep="\t")
+        # The exclusions, and a mean over one seed has no error.
+        assert np.isfinite(table.select_dtypes("number").to_numpy()).all(), path
+
+
+def test_extractors_are_stored_where_they_are_trained(finished):
+    found = sorted(str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*.extractor.safetensors"))
+    latents = "results/drawn/latents/1-2"
+    assert found == [f"{latents}/first.extractor.safetensors", f"{latents}/second.extractor.safetensors"]
+    shapes = {name: array.shape for name, array in load_file(finished.folder / found[0]).items()}
+    assert shapes == {
+        f"seed_{seed}/encoder/{depth}.{kind}": shape
+        for seed in (1, 2)
+        for depth, kind, shape in [
+            (0, "weight", (5, 12)),
+            (0, "bias", (5,)),
+            (1, "weight", (3, 5)),
+            (1, "bias", (3,)),
+        ]
+    }
+    views = load_file(finished.folder / latents / "second.safetensors")
+    assert {name: array.shape for name, array in views.items() if name.startswith("seed_1/")} == {
+        "seed_1/conv1d3": (80, 3),
+        "seed_1/raw": (80, 8),
+        "seed_1/present": (80,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("block", "trained", "frozen"), [("tiny/cohort/1", "scan", "blood"), ("drawn/cohort/1-2", "second", "first")]
+)
+def test_students_store_extractors_of_their_own_and_not_what_they_share(finished, block, trained, frozen):
+    names = list(load_file(finished.folder / "results" / block / "weights.safetensors"))
+    assert any(f"/extractors.{trained}." in name for name in names)
+    assert not any(f"/extractors.{frozen}." in name for name in names)
+
+
+def test_students_and_selection_have_the_documented_columns(finished):
+    folder = finished.folder / "results/drawn/cohort/1-2"
+    students = pd.read_csv(folder / "students.tsv", sep="\t")
+    assert list(students.columns) == ["student", "name", "head", "first", "second"]
+    assert students.groupby("head", sort=False).size().to_dict() == {"6": 11, "linear": 11, "4_dropout0.2": 11}
+    assert students["name"].is_unique
+    selection = pd.read_csv(folder / "selection.tsv", sep="\t")
+    assert list(selection.columns) == [
+        "seed",
+        "penalty",
+        "student",
+        "teaching",
+        "top_cluster",
+        "validation_loss",
+        "best_epoch",
+        "diverged",
+        "chosen",
+    ]
+    assert len(selection) == 2 * 3 * 33
+    assert (selection["diverged"] == 0).all()
+    assert selection["best_epoch"].between(1, 3).all()
+    np.testing.assert_allclose(selection.groupby(["seed", "penalty"])["teaching"].sum(), 1)
+    assert (selection[selection["chosen"] == 1].groupby("seed").size() == 33).all()
+
+
+def test_no_unfinished_state_is_left(finished):
+    assert list(finished.folder.rglob("*.unfinished")) == []
+
+
 def test_the_run_says_where_results_are_and_marks_simulated_data(finished):
     assert "results in results/tiny/" in finished.printed
-    assert re.search(r"A tiny simulation \(SIMULATED data\)", finished.printed)
+    assert re.search(r"A tiny simulation \(SIMULATED data\b", finished.printed)
     assert re.search(r"meta_fusion +\d", finished.printed)
 
 
@@ -64,42 +136,49 @@ def test_a_second_run_does_nothing_and_quickly(finished):
 
 
 def test_one_core_and_two_give_the_same_bytes(finished, tmp_path):
-    again = Study(tmp_path)
-    write_tables(again.folder)
-    again.write({"tiny": TABLES, "drawn": SIMULATION})
+    again = Study(tmp_path, finished.repository)
+    again.write({"drawn": SIMULATION})
     again.succeed(cores=1)
-    patterns = ("*/tables/*", "*/predictions/*", "*/scores/*", "*/cohort/*/*", "*/latents/*/*", "*/figures/*")
-    first, second = finished.bytes_of(*patterns), again.bytes_of(*patterns)
+    kinds = ("tables", "predictions", "scores", "cohort/*", "latents/*", "comparators/*", "figures")
+    first, second = (one.bytes_of(*(f"drawn/{kind}/*" for kind in kinds)) for one in (finished, again))
     assert first.keys() == second.keys()
-    assert len(first) > 40
+    assert len(first) > 25
     assert [name for name in first if first[name] != second[name]] == []
 
 
-def test_test_rows_influence_nothing_that_is_fitted_or_chosen(tmp_path):
+def test_test_rows_influence_nothing_that_is_fitted_or_chosen(study):
     """All test rows become noise: fitted artefacts and predictions of the other parts stay, bit for bit."""
-    runs = []
+    parts = ["test" if number >= 44 else "" for number in range(60)]
+    experiments = {}
     for name in ("plain", "noise"):
-        (tmp_path / name).mkdir()
-        one = Study(tmp_path / name)
-        parts = ["test" if number >= 44 else "" for number in range(60)]
-        write_tables(one.folder, part=parts)
-        if name == "noise":
-            _spoil_test_rows(one.folder)
-        experiment = TABLES | {"source": TABLES["source"] | {"samples": TABLES["source"]["samples"] | {"part": "part"}}}
-        one.write({"tiny": experiment})
-        one.succeed()
-        runs.append(one)
-    fitted = ("tiny/latents/*/*.transform.*", "tiny/cohort/*/history*", "tiny/cohort/*/weights*", "tiny/cohort/*/sel*")
-    fitted += ("tiny/ensembles/*", "tiny/splits/*.parquet", "tiny/tables/penalties.tsv")
-    first, second = (one.bytes_of(*fitted) for one in runs)
-    assert len(first) >= 15
+        (study.folder / name).mkdir()
+        write_tables(study.folder / name, part=parts)
+        experiments[name] = copy.deepcopy(TABLES) | {"seeds_per_block": 2}
+        source = experiments[name]["source"]
+        source["samples"] |= {"part": "part", "file": f"{name}/data/samples.csv"}
+        source["modalities"] = {"blood": {"file": f"{name}/data/blood.csv"}, "scan": {"file": f"{name}/data/scan.tsv"}}
+        trained = {"sizes": ["raw", 3, 2, "absent"], "extractor": "encoder", "epochs": 2}
+        experiments[name]["representations"]["blood"] = trained
+    _spoil_test_rows(study.folder / "noise")
+    study.write(experiments)
+    study.succeed(*(f"results/{name}/predictions/1-2.parquet" for name in experiments))
+    fitted = ("latents/*/*.transform.*", "latents/*/*.extractor.*", "cohort/*/history*", "cohort/*/weights*")
+    fitted += ("cohort/*/sel*", "ensembles/*", "splits/*.parquet")
+    first, second = (
+        {
+            file.removeprefix(name): content
+            for file, content in study.bytes_of(*(f"{name}/{one}" for one in fitted)).items()
+        }
+        for name in experiments
+    )
+    assert len(first) == 8
+    assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
-    for seed in (1, 2):
-        tables = [pd.read_parquet(one.folder / f"results/tiny/predictions/{seed}.parquet") for one in runs]
-        kept = [table[table["part"] != "test"].reset_index(drop=True) for table in tables]
-        pd.testing.assert_frame_equal(*kept, check_exact=True)
-        tested = [table.loc[table["part"] == "test"].iloc[:, 4].to_numpy() for table in tables]
-        assert (tested[0] != tested[1]).any(), "the noise did not reach the test rows, so nothing was shown"
+    both = [pd.read_parquet(study.folder / f"results/{name}/predictions/1-2.parquet") for name in experiments]
+    kept = [table[table["part"] != "test"].reset_index(drop=True) for table in both]
+    pd.testing.assert_frame_equal(*kept, check_exact=True)
+    tested = [table.loc[table["part"] == "test"].iloc[:, 4].to_numpy() for table in both]
+    assert (tested[0] != tested[1]).any(), "the noise did not reach the test rows, so nothing was shown"
 
 
 def _spoil_test_rows(folder):
@@ -120,3 +199,127 @@ def test_the_report_holds_every_figure_with_its_caption(copy_of):
     page = (copy_of.folder / "report.html").read_text()
     for words in ("methods compared", "the cohort", "learning curves", "predictions", "exclusions"):
         assert words in page
+
+
+def test_as_published_is_another_run_of_the_same_data(finished, copy_of):
+    copy_of.change("tiny", protocol="as_published", comparators=[])
+    copy_of.succeed("results/tiny/ensembles/1.tsv")
+    before, after = (one.folder / "results/tiny" for one in (finished, copy_of))
+    subjects = pd.read_parquet(after / "samples.parquet").set_index("sample")["subject"]
+    crossing = {}
+    for name, folder in (("corrected", before), ("as_published", after)):
+        splits = pd.read_parquet(folder / "splits/1.parquet")
+        parts = splits.groupby(splits["sample"].map(subjects))["seed_1"].nunique()
+        crossing[name] = int((parts > 1).sum())
+        members = pd.read_csv(folder / "ensembles/1.tsv", sep="\t").groupby("method")["student"].agg(set)
+        reused = members["meta_fusion"] == members["independent_meta_fusion"]
+        selection = pd.read_csv(folder / "cohort/1/selection.tsv", sep="\t")
+        assert np.isfinite(selection["validation_loss"]).all()
+        if name == "as_published":
+            assert reused
+    assert crossing["corrected"] == 0
+    assert crossing["as_published"] > 0
+    for name in ("latents/1/blood.transform.safetensors", "cohort/1/predictions.safetensors", "ensembles/1.tsv"):
+        assert (before / name).read_bytes() != (after / name).read_bytes()
+
+
+def job_of(run, rule):
+    """The process of a rule's script below a running Snakemake, or None."""
+    for process in run.children(recursive=True):
+        try:
+            if any(word.endswith(f".{rule}.py") for word in process.cmdline()):
+                return process
+        except psutil.Error:
+            # It ended while being asked.
+            continue
+    return None
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been_killed(copy_of):
+    copy_of.change("tiny", cohort=TABLES["cohort"] | {"epochs": 200, "dropout": 0.1, "penalties": [0, 1]})
+    target = "results/tiny/cohort/1/predictions.safetensors"
+    states = copy_of.folder / "results/tiny/cohort/1/.unfinished"
+    run = copy_of.start(target, "--config", "checkpoint_minutes=0.00001")
+    try:
+        # Two states: the first run of epochs is over, the second one is under way.
+        while len(list(states.glob("*.safetensors"))) < 2:
+            assert run.poll() is None, "the training ended before it could be killed"
+            time.sleep(0.01)
+        job_of(run, "train_cohort").kill()
+        assert run.wait(60) != 0
+        # A kill may also hit a state that is being saved.
+        (states / ".group0_penalty2.safetensors.unfinished").write_bytes(b"half")
+    finally:
+        if run.poll() is None:
+            run.kill()
+    assert not (copy_of.folder / target).exists()
+    copy_of.succeed(target)
+    assert re.findall(r"going on after epoch (\d+)", copy_of.log("train_cohort", "tiny/1"))[0] == "200"
+    continued = copy_of.bytes_of("tiny/cohort/1/*")
+    assert not states.exists()
+    copy_of.succeed(target, "--forcerun", "train_cohort")
+    assert "going on" not in copy_of.log("train_cohort", "tiny/1")
+    undisturbed = copy_of.bytes_of("tiny/cohort/1/*")
+    assert sorted(continued) == sorted(undisturbed)
+    assert len(continued) == 5
+    assert [name for name in undisturbed if continued[name] != undisturbed[name]] == []
+
+
+def test_a_block_that_does_not_fit_the_memory_is_said_so_and_trained_in_parts(copy_of):
+    copy_of.change("drawn", cohort=SIMULATION["cohort"] | {"hidden": [128, 128]})
+    target = "results/drawn/cohort/1-2/predictions.safetensors"
+    printed = copy_of.fail(target, "--set-resources", "train_cohort:mem_mb=735")
+    needed, allowed = re.search(
+        r"ERROR in train_cohort \(experiment drawn, block 1-2\):\nseed 1: training 33 students takes about (\d+) MB, "
+        r"but (\d+) MB are allowed; raise 'memory_mb' in config/config.yaml",
+        printed,
+    ).groups()
+    assert int(needed) > int(allowed)
+    assert "Traceback" not in printed
+    assert copy_of.bytes_of("drawn/cohort/1-2/*") == {}
+    results = []
+    for memory in (4000, 735 + int(1.5 * int(needed))):
+        copy_of.succeed(target, "--forcerun", "train_cohort", "--set-resources", f"train_cohort:mem_mb={memory}")
+        arrays = load_file(copy_of.folder / target)
+        results.append((copy_of.log("train_cohort", "drawn/1-2"), arrays["predictions"]))
+    (whole, expected), (parted, found) = results
+    assert "parts" not in whole
+    assert "2 seeds do not fit the memory at once: trained in 2 parts" in parted
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_student_that_diverges_is_named_and_left_out_and_the_others_finish(study):
+    """Students that see a modality of enormous numbers as it is leave the numbers; the others do not."""
+    write_tables(study.folder, diagnosis=np.arange(60) % 7)
+    path = study.folder / "data/scan.tsv"
+    scan = pd.read_csv(path, sep="\t", index_col="id")
+    (1e25 * scan).to_csv(path, sep="\t")
+    changes = {
+        "task": "regression",
+        "representations": {"blood": ["raw", 2, "absent"], "scan": {"sizes": ["raw", "absent"], "scaling": "none"}},
+        "seeds": 1,
+        # Comparators that diverge are refused: nothing could be compared with them.
+        "comparators": [],
+        "metrics": ["mse"],
+    }
+    study.write({"wild": TABLES | changes})
+    study.succeed()
+    folder = study.folder / "results/wild"
+    students = pd.read_csv(folder / "cohort/1/students.tsv", sep="\t")
+    selection = pd.read_csv(folder / "cohort/1/selection.tsv", sep="\t")
+    wild = students["student"][students["scan"] == "raw"].tolist()
+    assert len(wild) == 3
+    assert (selection["diverged"] == selection["student"].isin(wild)).all()
+    assert (np.isinf(selection["validation_loss"]) == selection["diverged"]).all()
+    assert (selection["teaching"][selection["diverged"] == 1] == 0).all()
+    log = study.log("train_cohort", "wild/1")
+    for name in students["name"]:
+        said = [f"seed 1, penalty {penalty:g}: student {name} diverged" in log for penalty in (0, 0.99, 3)]
+        assert said == [("scan=raw" in name)] * 3
+    members = pd.read_csv(folder / "ensembles/1.tsv", sep="\t")
+    assert not members["student"].isin(wild).any()
+    summary = pd.read_csv(folder / "tables/summary.tsv", sep="\t")
+    assert np.isfinite(summary["mean"]).all()
+    assert "meta_fusion" in set(summary["method"])
+    shown = pd.read_csv(folder / "tables/students.tsv", sep="\t")
+    assert set(wild) <= set(shown["student"])

@@ -1,37 +1,19 @@
-"""What reruns after an edit: what it can change, and nothing else."""
+"""What reruns after an edit: what it can change, and nothing else. Only `drawn` has extractors that are trained."""
 
+import copy
 import os
 import re
-import shutil
 
 import pytest
 import yaml
-from conftest import ROOT, SIMULATION, TABLES, Study, write_tables
+from conftest import SIMULATION, TABLES
 
 pytestmark = pytest.mark.workflow
 
-AFTER_EVALUATE = {"evaluate_block", "aggregate_tables", "draw_figures", "all"}
 
-
-@pytest.fixture(scope="module")
-def edited(tmp_path_factory):
-    """A finished study that runs from its own copy of the code."""
-    repository = tmp_path_factory.mktemp("repository")
-    for name in ("Snakefile", "environment.yaml"):
-        shutil.copy(ROOT / name, repository)
-    for name in ("metafusion", "scripts", "rules", "profiles"):
-        shutil.copytree(ROOT / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
-    study = Study(tmp_path_factory.mktemp("study"), repository)
-    write_tables(study.folder)
-    one_seed = {"seeds": 1}
-    study.write({"tiny": TABLES | one_seed, "drawn": SIMULATION | one_seed})
-    study.succeed()
-    return study
-
-
-def would_rerun(study):
+def would_rerun(study, *options):
     """Rules (with their experiment) that a dry run lists."""
-    printed = study.succeed("--dry-run")
+    printed = study.succeed("--dry-run", *options)
     jobs = re.findall(r"^(?:local)?rule (\w+):(.*?)(?=^\[|\Z)", printed, flags=re.MULTILINE | re.DOTALL)
     return {(rule, (re.search(r"experiment=(\w+)", text) or [None, None])[1]) for rule, text in jobs}
 
@@ -40,8 +22,13 @@ def both(*rules):
     return {(rule, experiment) for rule in rules for experiment in ("tiny", "drawn")} | {("all", None)}
 
 
-def in_tiny(*rules):
-    return {(rule, "tiny") for rule in rules} | {("all", None)}
+def in_one(experiment, *rules):
+    return {(rule, experiment) for rule in rules} | {("all", None)}
+
+
+def with_extractors(*rules):
+    """What reruns if the training of networks changes: also the latents, where networks are extractors."""
+    return both(*rules) | {("extract_latents", "drawn")}
 
 
 def edit_code(study, module):
@@ -58,82 +45,147 @@ def edit_code(study, module):
 
 
 LATER = ("evaluate_block", "aggregate_tables", "draw_figures")
+TRAINED = ("train_cohort", "train_comparators", *LATER)
 EDITS = {
     "metafusion/figures.py": both("draw_figures"),
     "metafusion/summary.py": both("aggregate_tables", "draw_figures"),
     "metafusion/evaluation.py": both(*LATER),
     "metafusion/ensembles.py": both("train_comparators", *LATER),
     "metafusion/comparators/linear.py": both("train_comparators", *LATER),
-    "metafusion/cohort/packed.py": both("train_cohort", "train_comparators", *LATER),
-    "metafusion/representations.py": both("extract_latents", "train_cohort", "train_comparators", *LATER),
-    "metafusion/cohort/loop.py": both("train_cohort", "train_comparators", *LATER),
+    "metafusion/cohort/block.py": both("train_cohort", *LATER),
+    "metafusion/cohort/packed.py": with_extractors(*TRAINED),
+    "metafusion/representations.py": both("extract_latents", *TRAINED),
+    "metafusion/extractors.py": in_one("drawn", "extract_latents", *TRAINED),
 }
 FAMILIES = {"metafusion/comparators/linear.py": {"linear"}, "metafusion/cohort/packed.py": {"networks"}}
 
 
 @pytest.mark.parametrize("module", EDITS)
-def test_an_edit_of_a_module_reruns_what_depends_on_it(edited, module):
-    undo = edit_code(edited, module)
+def test_an_edit_of_a_module_reruns_what_depends_on_it(finished, module):
+    undo = edit_code(finished, module)
     try:
-        assert would_rerun(edited) == EDITS[module]
+        assert would_rerun(finished) == EDITS[module]
     finally:
         undo()
 
 
 @pytest.mark.parametrize("module", FAMILIES)
-def test_an_edit_reruns_the_families_of_comparators_that_depend_on_it(edited, module):
-    undo = edit_code(edited, module)
+def test_an_edit_reruns_the_families_of_comparators_that_depend_on_it(finished, module):
+    undo = edit_code(finished, module)
     try:
-        printed = edited.succeed("--dry-run")
+        printed = finished.succeed("--dry-run")
     finally:
         undo()
-    assert set(re.findall(r"family=(\w+)", printed)) == FAMILIES[module]
+    assert set(re.findall(r"experiment=tiny, .*?family=(\w+)", printed)) == FAMILIES[module]
 
 
-def test_an_edit_of_a_source_reruns_its_experiment_only(edited):
-    undo = edit_code(edited, "metafusion/sources/tables.py")
+def test_an_edit_of_a_source_reruns_its_experiment_only(finished):
+    undo = edit_code(finished, "metafusion/sources/tables.py")
     try:
-        rules = {rule for rule, experiment in would_rerun(edited) if experiment == "drawn"}
-        assert rules == set()
-        assert ("preprocess_chunk", "tiny") in would_rerun(edited)
+        found = would_rerun(finished)
+        assert {rule for rule, experiment in found if experiment == "drawn"} == set()
+        assert ("preprocess_chunk", "tiny") in found
     finally:
         undo()
 
 
-def test_nothing_is_stale_without_an_edit(edited):
-    assert would_rerun(edited) == set()
+def test_nothing_is_stale_without_an_edit(finished):
+    assert would_rerun(finished) == set()
+
+
+def drawn_cohort(**keys):
+    return {"drawn": {"cohort": SIMULATION["cohort"] | keys}}
+
+
+def published(**without):
+    """The tiny experiment as published but for keys that are given: all that matter to it, less some."""
+    keys = {
+        "cohort": {
+            **TABLES["cohort"],
+            "warm_start": False,
+            "equal_budget": True,
+            "normaliser": "others",
+            "frozen_extractors": "frozen",
+            "target_scaling": "standard",
+        },
+        "ensemble": {"independent_list": "selected"},
+        "split": {"unit": "subject", "stratify": True},
+        "late_fusion": "probabilities",
+        "representations": copy.deepcopy(TABLES["representations"]),
+    }
+    keys["representations"]["blood"] = {"sizes": TABLES["representations"]["blood"], "fit_on": "train"}
+    keys["representations"]["scan"]["fit_on"] = "train"
+    for key, names in without.items():
+        for name in names:
+            del keys[key][name]
+    return {"tiny": {"protocol": "as_published", **keys}}
 
 
 SETTINGS = {
-    "title": ({"title": "Another title"}, in_tiny("draw_figures")),
-    "ensemble": ({"ensemble": {"start": 2}}, in_tiny(*LATER)),
-    "cohort": ({"cohort": TABLES["cohort"] | {"epochs": 4}}, in_tiny("train_cohort", "train_comparators", *LATER)),
+    "title": ({"tiny": {"title": "Another title"}}, in_one("tiny", "draw_figures")),
+    "ensemble": ({"tiny": {"ensemble": {"start": 2}}}, in_one("tiny", *LATER)),
+    "cohort": ({"tiny": {"cohort": TABLES["cohort"] | {"epochs": 4}}}, in_one("tiny", *TRAINED)),
     "split": (
-        {"split": {"test_fraction": 0.3}},
-        in_tiny("split_samples", "extract_latents", "train_cohort", "train_comparators", *LATER),
+        {"tiny": {"split": {"test_fraction": 0.3}}},
+        in_one("tiny", "split_samples", "extract_latents", *TRAINED),
+    ),
+    "cohort beside learnt extractors": (drawn_cohort(epochs=4, hidden=[7], patience=2), in_one("drawn", *TRAINED)),
+    "scaling of the target that extractors learn": (
+        drawn_cohort(target_scaling="none"),
+        in_one("drawn", "extract_latents", *TRAINED),
+    ),
+    # Figures name the protocol.
+    "as published with every key given": (published(), in_one("tiny", "draw_figures")),
+    "as published in one key of the ensembles": (published(ensemble=["independent_list"]), in_one("tiny", *LATER)),
+    "as published in one key of the cohort": (published(cohort=["normaliser"]), in_one("tiny", *TRAINED)),
+    "as published in one key of the split": (
+        published(split=["stratify"]),
+        in_one("tiny", "split_samples", "extract_latents", *TRAINED),
     ),
 }
 
 
 @pytest.mark.parametrize("key", SETTINGS)
-def test_a_changed_setting_reruns_what_reads_it(edited, key):
-    change, expected = SETTINGS[key]
-    path = edited.folder / "config/experiments/tiny.yaml"
+def test_a_changed_setting_reruns_what_reads_it(finished, key):
+    changes, expected = SETTINGS[key]
+    (experiment, change), *_ = changes.items()
+    path = finished.folder / f"config/experiments/{experiment}.yaml"
     before = path.read_text()
-    path.write_text(yaml.safe_dump(yaml.safe_load(before) | change))
+    finished.change(experiment, **change)
     try:
-        assert would_rerun(edited) == expected
+        assert would_rerun(finished) == expected
     finally:
         path.write_text(before)
 
 
-def test_one_more_seed_trains_its_own_block_only(edited):
-    path = edited.folder / "config/experiments/tiny.yaml"
+def test_how_a_training_runs_is_no_part_of_its_result(finished):
+    settings = ("checkpoint_minutes=3", "memory_mb=9000", "gpu_memory_share=0.5", "cuda_graphs=false")
+    assert would_rerun(finished, "--config", *settings) == set()
+
+
+def test_the_precision_of_a_gpu_matters_where_networks_may_be_trained_on_one(finished):
+    expected = in_one("drawn", "extract_latents", *TRAINED) | in_one("tiny", "train_cohort", *LATER)
+    assert would_rerun(finished, "--config", "tf32=true") == expected
+
+
+def test_the_profile_for_gpus_asks_for_one_where_networks_are_trained_on_it(finished):
+    profile = str(finished.repository / "profiles/gpu")
+    printed = finished.succeed("--dry-run", "--workflow-profile", profile)
+    asking = set()
+    for rule, text in re.findall(r"^(?:local)?rule (\w+):(.*?)(?=^\[|\Z)", printed, flags=re.MULTILINE | re.DOTALL):
+        experiment = re.search(r"experiment=(\w+)", text)
+        if re.search(r"resources: .*gpu=1", text):
+            asking.add((rule, experiment[1]))
+    assert asking == {("train_cohort", "tiny"), ("train_cohort", "drawn"), ("extract_latents", "drawn")}
+
+
+def test_one_more_seed_trains_its_own_block_only(finished):
+    path = finished.folder / "config/experiments/tiny.yaml"
     before = path.read_text()
-    path.write_text(yaml.safe_dump(yaml.safe_load(before) | {"seeds": 2}))
+    path.write_text(yaml.safe_dump(yaml.safe_load(before) | {"seeds": 3}))
     try:
-        printed = edited.succeed("--dry-run")
+        printed = finished.succeed("--dry-run")
     finally:
         path.write_text(before)
     blocks = re.findall(r"^rule train_cohort:.*?block=(\S+)", printed, flags=re.MULTILINE | re.DOTALL)
-    assert blocks == ["2"]
+    assert blocks == ["3"]
