@@ -120,14 +120,18 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
         first, others = modalities[0], modalities[1:]
         if "head" in table and len(set(table["head"])) > 1:
             others = [*others, "head"]
-        # Names of heads may look like numbers.
+            table["head"] = table["head"].astype(str).str.replace(r"_(?=decay|dropout)", "\n", regex=True)
+        # Names of heads may look like numbers, and are long: decay and dropout have lines of their own.
         columns = table[others].astype(str).agg("\n".join, axis=1) if others else words.measure
         table["column"] = columns
         rows, names = list(dict.fromkeys(table[first])), list(dict.fromkeys(table["column"]))
         low, high = table["mean"].min(), table["mean"].max()
         panels = [("independent", "trained alone (penalty 0)"), ("chosen_penalty", "at the chosen penalty")]
-        width = max(3.2, 0.62 * len(names) + 1.5)
-        figure, grid = _figure(2 * width + 0.6, 1.9 + 0.42 * len(rows), 2)
+        lines = [name.split("\n") for name in names]
+        cell = max(0.62, 0.06 * max(len(line) for name in lines for line in name))
+        width = max(3.2, cell * len(names) + 1.5)
+        height = 1.6 + 0.42 * len(rows) + 0.12 * max(map(len, lines))
+        figure, grid = _figure(2 * width + 0.6, height, 2)
         for axes, (which, heading) in zip(grid, panels, strict=True):
             here = table[table["cohort"] == which].pivot(index=first, columns="column", values=["mean", "seeds"])
             values, counts = (here[of].reindex(index=rows, columns=names).to_numpy() for of in ("mean", "seeds"))
