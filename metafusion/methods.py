@@ -42,7 +42,11 @@ def family_of(method: str) -> str:
         return "independent"
     if method.startswith(("logistic_regression", "ridge_regression")):
         return "linear"
-    if method == "prior":
+    if method.startswith("cooperative_"):
+        return "cooperative"
+    if method == "gradient_boosting":
+        return "trees"
+    if method in ("prior", "oracle"):
         return "reference"
     if method.startswith(("modality_", "early_fusion", "late_fusion")):
         return "network"

@@ -1,5 +1,7 @@
 """Who trains, who validates, who tests, for every seed."""
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -17,6 +19,7 @@ def split_samples(
     unit: str = "subject",
     stratify: bool = True,
     classes: bool = True,
+    random_state: Literal["independent", "seed"] = "independent",
 ) -> pd.DataFrame:
     """Assign every sample to a part, for every seed.
 
@@ -38,6 +41,9 @@ def split_samples(
         Keep class proportions (of subjects by their most frequent class), when ``classes``.
     classes : bool
         Whether the target is a class.
+    random_state : 'independent' or 'seed'
+        'independent': each part of each seed has a stream of its own. 'seed': both draws have the seed as their
+        ``random_state``, and the second takes the units in the order that the first left them in, as the authors do.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def split_samples(
         used = samples if "draw" not in samples else samples[samples["draw"] == seed]
         if used.empty:
             raise UserError(f"seed {seed}: no sample belongs to this seed's draw")
-        parts = _split_once(used, seed, test_fraction, validation_fraction, unit, stratify and classes)
+        parts = _split_once(used, seed, test_fraction, validation_fraction, unit, stratify and classes, random_state)
         _check_parts(used, parts, seed, unit, classes)
         table[f"seed_{seed}"] = parts.reindex(samples.index)
     used = table.drop(columns="sample").notna().any(axis=1)
@@ -63,7 +69,13 @@ def split_samples(
 
 
 def _split_once(
-    samples: pd.DataFrame, seed: int, test_fraction: float, validation_fraction: float, unit: str, stratify: bool
+    samples: pd.DataFrame,
+    seed: int,
+    test_fraction: float,
+    validation_fraction: float,
+    unit: str,
+    stratify: bool,
+    random_state: str,
 ) -> pd.Series:
     column = samples[unit]
     units = pd.DataFrame({"unit": column, "target": samples["target"]}).groupby("unit", sort=True)["target"]
@@ -77,17 +89,21 @@ def _split_once(
         given = samples.groupby(column, sort=True)["given_part"].first().astype("object")
     parts = given.copy()
     # One stream a seed and purpose, so that the validation part does not depend on how the test part was drawn.
+    left = None
     for part, fraction, stream in (("test", test_fraction, 0), ("validation", validation_fraction, 1)):
         # numpy, because scikit-learn cannot index the text index of pandas 3.
-        free = parts.index[parts.isna()].to_numpy(object)
+        free = parts.index[parts.isna()].to_numpy(object) if left is None else left
         if part == "validation" and not len(free):
             free = parts.index[parts == "train"].to_numpy(object)
         if (given == part).any() or not len(free):
             continue
-        generator = np.random.RandomState(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
+        own = int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
         try:
-            _, drawn = train_test_split(
-                free, test_size=fraction, random_state=generator, stratify=labels[free] if stratify else None
+            rest, drawn = train_test_split(
+                free,
+                test_size=fraction,
+                random_state=own if random_state == "independent" else seed,
+                stratify=labels[free] if stratify else None,
             )
         except ValueError as error:
             raise UserError(
@@ -95,6 +111,7 @@ def _split_once(
                 f"change split.{part}_fraction, merge rare classes, or set 'stratify: false'"
             ) from None
         parts[drawn] = part
+        left = rest if random_state == "seed" else None
     parts = parts.fillna("train")
     return column.map(parts).astype("str")
 

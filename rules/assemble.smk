@@ -24,6 +24,6 @@ rule assemble_samples:
         source=setting("source"),
         task=setting("task"),
         unit=lambda wildcards: experiment_of(wildcards).split.unit,
-        modalities=modalities_of,
+        modalities=assembled_tables_of,
     script:
         "../scripts/assemble_samples.py"

@@ -8,6 +8,7 @@ makes   no file
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 ROOT = Path(workflow.basedir)
 STARTED = time.time()
@@ -16,6 +17,8 @@ sys.path.insert(0, str(ROOT))
 from snakemake.exceptions import WorkflowError
 
 from metafusion.config.load import load_study
+from metafusion.config.models import Comparator
+from metafusion.config.sources import TRUTH
 from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
@@ -34,7 +37,8 @@ wildcard_constraints:
     experiment="|".join(map(re.escape, study.experiments)),
     block=r"[0-9]+(-[0-9]+)?",
     modality=r"[A-Za-z][A-Za-z0-9_]*",
-    family=r"networks|linear",
+    comparison="|".join(map(re.escape, study.settings.comparisons)) or "none",
+    family="|".join(get_args(Comparator)),
 
 
 def experiment_of(wildcards):
@@ -98,6 +102,12 @@ def gpus_for_extractors(wildcards):
 
 def modalities_of(wildcards):
     return list(experiment_of(wildcards).representations)
+
+
+def assembled_tables_of(wildcards):
+    """The modalities, and the truth of a simulation, which only an oracle reads."""
+    truth = [TRUTH] if experiment_of(wildcards).source.has_truth else []
+    return modalities_of(wildcards) + truth
 
 
 def of_blocks(path):

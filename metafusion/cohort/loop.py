@@ -158,7 +158,7 @@ class _Student(nn.Module):
 
     def __init__(self, network: Network, data: Data, settings: Cohort, seed: int) -> None:
         super().__init__()
-        state = initial_state(network, data.widths, data.outputs, seed, data.layers, data.dtype)
+        state = initial_state(network, data.widths, data.outputs, settings.stream_of(seed), data.layers, data.dtype)
         self.network = network
         self.extractors = nn.ModuleDict(
             {
@@ -300,13 +300,14 @@ def _train_at(
     seed: int,
 ) -> _Run:
     teaching = torch.as_tensor(weights, dtype=data.dtype)
-    order = stream(seed, "batches")
+    name = settings.stream_of(seed)
+    order = stream(name, "batches")
     history = []
     for epoch in range(1, epochs + 1):
         batches = data.training[torch.randperm(len(data.training), generator=order)].split(settings.batch_size)
         sizes = [len(rows) for rows in batches]
         masks = [
-            dropout_masks(student.network, seed, epoch, sizes, data.dtype) if student.network.dropout else None
+            dropout_masks(student.network, name, epoch, sizes, data.dtype) if student.network.dropout else None
             for student in students
         ]
         sums = np.zeros((2, len(students)))

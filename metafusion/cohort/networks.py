@@ -170,7 +170,7 @@ def initial_state(
     network: Network,
     widths: dict[tuple[str, str], int],
     outputs: int,
-    seed: int,
+    seed: str,
     given: dict[tuple[str, str], Layers],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
@@ -182,7 +182,8 @@ def initial_state(
     widths : dict
         Width of every view.
     outputs : int
-    seed : int
+    seed : str
+        See :meth:`metafusion.config.models.Cohort.stream_of`.
     given : dict of (modality, extractor) to Layers
         Extractors trained before; the others are drawn.
     dtype : torch.dtype
@@ -249,7 +250,7 @@ def layers_of(state: dict[str, Tensor], prefix: str) -> Layers:
 
 
 def dropout_masks(
-    network: Network, seed: int, epoch: int, batches: list[int], dtype: torch.dtype
+    network: Network, seed: str, epoch: int, batches: list[int], dtype: torch.dtype
 ) -> list[list[Tensor]]:
     """Return what each hidden layer of a head is multiplied by in every mini-batch of an epoch: 0 or 1 / (1 - dropout).
 
@@ -257,7 +258,9 @@ def dropout_masks(
     ----------
     network : Network
         Its name and the seed own the random stream.
-    seed, epoch : int
+    seed : str
+        See :meth:`metafusion.config.models.Cohort.stream_of`.
+    epoch : int
     batches : list of int
         Samples in each mini-batch.
     dtype : torch.dtype

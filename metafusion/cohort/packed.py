@@ -185,7 +185,10 @@ class _Group:
         several = list(data.values())
         self.program = Program(networks, [one.widths for one in several], several[0].outputs, runtime.device)
         self.states = [
-            [initial_state(network, one.widths, one.outputs, seed, one.layers, one.dtype) for network in networks]
+            [
+                initial_state(network, one.widths, one.outputs, settings.stream_of(seed), one.layers, one.dtype)
+                for network in networks
+            ]
             for seed, one in data.items()
         ]
 
@@ -333,7 +336,7 @@ class _Run:
         self.validation = self._fetch(*(tensor.to(self.device) for tensor in _pad_rows(self.packed.validation)))
         self.sums = torch.zeros(2, *self.shape, dtype=self.dtype, device=self.device)
         self.curves: list[Tensor] = []
-        self.orders = [stream(seed, "batches") for seed in self.packed.seeds]
+        self.orders = [stream(self.settings.stream_of(seed), "batches") for seed in self.packed.seeds]
         self.dropping = [k for k, network in enumerate(group.networks) if network.dropout]
 
     def train(self) -> None:
@@ -382,7 +385,11 @@ class _Run:
             rows, real = (torch.nn.functional.pad(tensor, (0, missing)) for tensor in (rows, real))
         drawn = {
             (s, k): dropout_masks(
-                self.group.networks[k], seed, epoch, [len(part) for part in shuffled[s].split(size)], self.dtype
+                self.group.networks[k],
+                self.settings.stream_of(seed),
+                epoch,
+                [len(part) for part in shuffled[s].split(size)],
+                self.dtype,
             )
             for s, seed in enumerate(self.packed.seeds)
             for k in self.dropping

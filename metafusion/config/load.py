@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from metafusion.config.base import Settings
-from metafusion.config.models import Experiment, Study
+from metafusion.config.models import Experiment, Study, with_variant
 from metafusion.errors import UserError, did_you_mean
 
 Model = TypeVar("Model", bound=Settings)
@@ -69,9 +69,33 @@ def _describe(origin: str, mistake: dict) -> str:
     return f"{origin}: {key}: {message}; found {found!r}"
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Read and check one experiment's file."""
-    return validate(Experiment, read_yaml(path), str(path))
+def load_experiment(path: Path, variant: str = "", seeds: int | None = None) -> Experiment:
+    """Read and check one experiment's file.
+
+    Parameters
+    ----------
+    path : Path
+    variant : str
+        See :func:`metafusion.config.models.with_variant`.
+    seeds : int or None
+        Number of seeds, instead of the file's.
+    """
+    content, origin = read_yaml(path), f"{path}@{variant}" if variant else str(path)
+    if variant:
+        # The file must be right by itself, so that a mistake in it is not told of the variant.
+        plain = validate(Experiment, content, str(path))
+        try:
+            content = with_variant(content, variant)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
+        _refuse_unchanged(plain, validate(Experiment, content, origin), origin)
+    return validate(Experiment, content if seeds is None else content | {"seeds": seeds}, origin)
+
+
+def _refuse_unchanged(plain: Experiment, changed: Experiment, origin: str) -> None:
+    names = {"title": "", "variants": {}}
+    if plain.model_copy(update=names) == changed.model_copy(update=names):
+        raise UserError(f"{origin}: this variant changes nothing in the experiment; leave it out")
 
 
 def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: str | None = None) -> "LoadedStudy":
@@ -89,14 +113,20 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
     study = validate(Study, config, origin or str(folder / "config.yaml"))
     experiments: dict[str, Experiment] = {}
     for entry in study.experiments:
-        path = Path(entry) if entry.endswith((".yaml", ".yml")) else folder / "experiments" / f"{entry}.yaml"
+        place, _, variant = entry.partition("@")
+        path = Path(place) if place.endswith((".yaml", ".yml")) else folder / "experiments" / f"{place}.yaml"
         if not path.exists():
             known = [file.stem for file in (folder / "experiments").glob("*.yaml")]
             raise UserError(f"experiments: {path}: no such file; {did_you_mean(path.stem, known)}")
-        if path.stem in experiments:
-            raise UserError(f"experiments: the name {path.stem!r} stands twice; rename one of the files")
-        experiments[path.stem] = load_experiment(path)
-        _refuse_missing_files(path, experiments[path.stem])
+        name = f"{path.stem}@{variant}" if variant else path.stem
+        if name == "comparisons":
+            raise UserError(
+                "experiments: the name 'comparisons' is taken by the folder of comparisons; rename the file"
+            )
+        if name in experiments:
+            raise UserError(f"experiments: the name {name!r} stands twice; name it once, or rename one of the files")
+        experiments[name] = load_experiment(path, variant, study.seeds)
+        _refuse_missing_files(path, experiments[name])
     return LoadedStudy(study, experiments)
 
 

@@ -5,12 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
-from metafusion.config.sources import AnySource, Name
+from metafusion.config.sources import TRUTH, AnySource, Name
 from metafusion.errors import did_you_mean
 
 Task = Literal["classification", "regression"]
 Size = Annotated[int, Field(ge=1)]
 Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle"]
 
 CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
 REGRESSION_METRICS = ("mse", "mae", "r2")
@@ -26,7 +29,7 @@ EXTRACTOR_KEYS = {
 }
 """Keys of a modality's representations that have a meaning with each extractor."""
 
-RESERVED = ("student", "name", "head", "cohort", "metric", "mean", "se", "seeds", "column", "sample")
+RESERVED = (TRUTH, "student", "name", "head", "cohort", "metric", "mean", "se", "seeds", "column", "sample")
 """Columns that stand beside the modalities' in tables of students and features."""
 
 
@@ -147,6 +150,11 @@ class Split(Settings):
         description="'subject': no subject on two sides. 'sample': within-subject decoding, e.g. trials of one animal.",
     )
     stratify: bool = Field(default=True, description="Keep the class proportions in every part (classification).")
+    random_state: Literal["independent", "seed"] = Field(
+        default="independent",
+        description="'independent': the test and the validation part of each seed are drawn from streams of their own. "
+        "'seed': both from scikit-learn's train_test_split with the seed itself, as the authors do.",
+    )
 
 
 class Ensemble(Settings):
@@ -161,6 +169,31 @@ class Ensemble(Settings):
         default="selected",
         description="Members of the independent cohort's greedy ensemble: selected on that cohort, or those of the "
         "chosen penalty's ensemble with weights of their own.",
+    )
+    stacking_epochs: int = Field(
+        default=10,
+        ge=0,
+        description="Epochs of the network that stacks the students' outputs, trained on the training part; 0: no "
+        "stacking.",
+    )
+    stacking_learning_rate: float = Field(
+        default=0.1, gt=0, allow_inf_nan=False, description="Its step size of Adam; the authors'."
+    )
+
+
+class Cooperative(Settings):
+    """Cooperative learning, a comparator (Ding et al. 2022)."""
+
+    agreements: list[Penalty] = Field(
+        default=[0.0, 0.5, 0.99, 3.0],
+        min_length=1,
+        description="Weights of the agreement penalty to choose from by the validation loss; the method with a joint "
+        "network takes those below 1.",
+    )
+    joint_residual: Literal["included", "left_out"] = Field(
+        default="included",
+        description="Whether the joint network's prediction counts when the single ones are trained; in the authors' "
+        "code it is left out.",
     )
 
 
@@ -244,6 +277,13 @@ class Cohort(Head):
         "student that uses it does, on a copy.",
     )
 
+    repetition: int = Field(
+        default=0,
+        ge=0,
+        description="Number of the initial weights and mini-batches: another one trains the same seeds, data and "
+        "splits again.",
+    )
+
     @field_validator("penalties")
     @classmethod
     def _zero_first(cls, penalties: list[float]) -> list[float]:
@@ -266,6 +306,10 @@ class Cohort(Head):
         main = Head(hidden=self.hidden, weight_decay=self.weight_decay, dropout=self.dropout)
         return [main, *self.more_heads]
 
+    def stream_of(self, seed: int) -> str:
+        """Return what names a seed's random streams of weights, mini-batches and dropout."""
+        return f"{seed}/{self.repetition}" if self.repetition else str(seed)
+
     @property
     def budget(self) -> int:
         """Epochs of every method that is not the first penalty above 0."""
@@ -280,8 +324,9 @@ AS_PUBLISHED = {
         "frozen_extractors": "first_user_trains",
         "target_scaling": "none",
     },
+    "cooperative": {"agreements": [0.0, 0.99], "joint_residual": "left_out"},
     "ensemble": {"independent_list": "reused"},
-    "split": {"unit": "sample", "stratify": False},
+    "split": {"unit": "sample", "stratify": False, "random_state": "seed"},
 }
 AS_PUBLISHED_SIMULATION = {"interaction_coefficients": "integers", "random_streams": "reseeded"}
 
@@ -304,6 +349,7 @@ class Experiment(Settings):
         description="'corrected': nothing fitted outside train, equal budgets. 'as_published': as the authors' code "
         "does it. Each is a set of defaults for keys that can also be set one by one: see docs/method.md.",
     )
+    cooperative: Cooperative = Field(default=Cooperative(), description="How that comparator is trained.")
     late_fusion: Literal["probabilities", "outputs"] = Field(
         default="probabilities",
         description="Classification: late fusion is the mean of the modalities' probabilities, or of their logits.",
@@ -316,10 +362,17 @@ class Experiment(Settings):
         "initial weights and batches, and with 'kind: simulation' its own data.",
     )
     seeds_per_block: Size = Field(default=5, description="Seeds that one job takes.")
-    comparators: list[Literal["networks", "linear"]] = Field(
+    comparators: list[Comparator] = Field(
         default=["networks", "linear"],
-        description="'networks': single modalities, early and late fusion by the students' network. 'linear': logistic "
-        "or ridge regression on all features and on each modality, and the prior (majority class or mean).",
+        description="'networks': single modalities, early and late fusion by the students' network. 'double_budget': "
+        "the same with twice the epochs. 'linear': logistic or ridge regression on all features and on each modality, "
+        "and the prior (majority class or mean). 'boosting': gradient boosting on all features. 'cooperative': "
+        "cooperative learning (regression). 'oracle': the students' network on the true latent variables (simulation).",
+    )
+    variants: dict[VariantName, dict[str, Any]] = Field(
+        default={},
+        description="Changes of this file's keys by name, each a mapping of the same form. config.yaml asks for one as "
+        "'experiment@name'.",
     )
     metrics: list[Literal[CLASSIFICATION_METRICS + REGRESSION_METRICS]] = Field(
         default=[],
@@ -372,6 +425,17 @@ class Experiment(Settings):
             raise ValueError(f"representations: at least one modality is needed; known: {', '.join(known)}")
         return self
 
+    @model_validator(mode="after")
+    def _comparators_fit(self) -> "Experiment":
+        if "cooperative" in self.comparators:
+            if self.task != "regression":
+                raise ValueError("comparators: 'cooperative' is for 'task: regression'; remove it")
+            if len(self.representations) < 2:
+                raise ValueError("comparators: 'cooperative' needs two modalities or more; remove it")
+        if "oracle" in self.comparators and not self.source.has_truth:
+            raise ValueError("comparators: 'oracle' needs 'kind: simulation', whose latent variables are known")
+        return self
+
     @field_validator("metrics", "comparators")
     @classmethod
     def _once_each(cls, names: list[str]) -> list[str]:
@@ -397,13 +461,85 @@ class Experiment(Settings):
         return {f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]): part for part in parts}
 
 
+SWITCHES = {
+    **{key: {"cohort": {key: value}} for key, value in AS_PUBLISHED["cohort"].items()},
+    **{key: {"ensemble": {key: value}} for key, value in AS_PUBLISHED["ensemble"].items()},
+    **{key: {"source": {key: value}} for key, value in AS_PUBLISHED_SIMULATION.items()},
+    "cooperative": {"cooperative": AS_PUBLISHED["cooperative"]},
+    "split": {"split": AS_PUBLISHED["split"]},
+    "late_fusion": {"late_fusion": "outputs"},
+    "fit_on": {"representations": {"fit_on": "train_and_validation"}},
+    "as_published": {"protocol": "as_published"},
+}
+"""Variants that every experiment has: each switch between the two protocols by itself, and all together."""
+
+
+def with_variant(content: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return an experiment's content with the keys of a variant changed.
+
+    Parameters
+    ----------
+    content : dict
+        As read from the file, its own ``variants`` included.
+    variant : str
+        A name of :data:`SWITCHES` or of the experiment's ``variants``, or several joined by ``+``.
+
+    Raises
+    ------
+    ValueError
+        No such variant.
+    """
+    own = content.get("variants") or {}
+    known = SWITCHES | own
+    changed = {key: value for key, value in content.items() if key != "variants"}
+    for name in variant.split("+"):
+        if name not in known:
+            raise ValueError(f"no variant {name!r}; {did_you_mean(name, known)}")
+        changes = known[name]
+        for every in changes.get("representations", {}) if name == "fit_on" else ():
+            modalities = changed.get("representations") or {}
+            changes = {"representations": {m: {every: "train_and_validation"} for m in modalities}}
+        changed = _merged(changed, changes)
+    changed["title"] = f"{changed.get('title', '')} [{variant}]"
+    return changed
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not isinstance(new, dict):
+        return new
+    # A list of representations is short for a mapping with 'sizes'.
+    old = {"sizes": old} if isinstance(old, list) else old if isinstance(old, dict) else {}
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
+
+
+class Comparison(Settings):
+    """What is compared across experiments."""
+
+    kind: Literal["settings", "ablation", "penalties"] = Field(
+        description="'settings': methods and ensembles by experiment. 'ablation': the first experiment against its "
+        "variants, paired by seed. 'penalties': who teaches (the first experiment's teaching, nobody, a variant's), by "
+        "penalty."
+    )
+    title: str = Field(description="One line for tables and figures.")
+    experiments: list[str] = Field(
+        min_length=1, description="Some of the study's experiments, as they are called there, in the order wanted."
+    )
+
+
 class Study(Settings):
     """``config/config.yaml``: which experiments, and how jobs run."""
 
     experiments: list[str] = Field(
         min_length=1,
-        description="Names of files in config/experiments/ (without .yaml), or paths of .yaml files. An experiment is "
-        "called as its file is.",
+        description="Names of files in config/experiments/ (without .yaml), or paths of .yaml files; one name will do, "
+        "or names with commas between them. An experiment is called as its file is. 'name@variant' is the experiment "
+        "with the changes of a variant of its own or of a switch between the protocols; 'a+b' are several changes.",
+    )
+    seeds: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Number of seeds of every experiment, instead of what its file says."
+    )
+    comparisons: dict[Name, Comparison] = Field(
+        default={}, description="Tables and figures across experiments, by a name of their own."
     )
     threads: Size = Field(
         default=1,
@@ -437,6 +573,22 @@ class Study(Settings):
     pathvars: dict[Literal["results", "resources", "logs", "benchmarks"], str] = Field(
         default={}, description="Other places for <results>, <resources> and <logs> (Snakemake's path variables)."
     )
+
+    @field_validator("experiments", mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _comparisons_name_experiments(self) -> "Study":
+        called = [name.rpartition("/")[2].replace(".yaml", "").replace(".yml", "") for name in self.experiments]
+        for name, comparison in self.comparisons.items():
+            for one in comparison.experiments:
+                if one not in called:
+                    raise ValueError(
+                        f"comparisons.{name}: {one!r} is none of the study's experiments; {did_you_mean(one, called)}"
+                    )
+        return self
 
     @property
     def gpus(self) -> int:

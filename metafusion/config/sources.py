@@ -16,12 +16,18 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+TRUTH = "truth"
+"""Name of the table of true latent variables beside the modalities' features; for an oracle only."""
+
+
 class Source(Settings):
     """What the workflow must know of any kind of source before it reads data."""
 
     simulated: ClassVar[bool] = False
     can_be_drawn: ClassVar[bool] = False
     """Whether the source's module has ``look``, which draws the data themselves."""
+    has_truth: ClassVar[bool] = False
+    """Whether the source knows the latent variables behind its data, and assembles them as :data:`TRUTH`."""
     wheels: ClassVar[tuple[str, ...]] = ()
     """Packages of ``metafusion.sources.wheels`` that hold the source's files."""
 
@@ -161,54 +167,77 @@ class MriSimulated(Source):
         return {"t1w": [f"{number:03d}" for number in range(count)], "cognition": ["all"]}
 
 
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+Transform = Literal["linear", "quadratic"]
+
+
 class Simulation(Source):
-    """Two simulated modalities with private and shared latent variables; each seed draws its own data.
+    """Simulated modalities with private and shared latent variables; each seed draws its own data.
 
     Liang, Qu, Shahbaba 2025, simulation study: observed = noise * N(0, 1) + (1 - noise) * standardised([X, S] T), and
-    the response is a sum of transformed latents and of products of the private ones. Modalities: ``first`` and
-    ``second``.
+    the response is a sum of transformed latents and of products of the first two modalities' private ones. Modalities:
+    ``first``, ``second``, ... up to ``eighth``, as many as there are widths.
     """
 
     kind: Literal["simulation"] = Field(description="Which kind of source this is.")
     simulated: ClassVar = True
+    has_truth: ClassVar = True
     samples: int = Field(default=2000, ge=30, description="Samples of a draw.")
-    widths: tuple[int, int] = Field(default=(2000, 100), description="Observed variables of each modality.")
-    private_latents: tuple[int, int] = Field(default=(20, 20), description="Private latent variables of each modality.")
-    shared_latents: int = Field(default=0, ge=0, description="Latent variables that both modalities see.")
-    noise: tuple[Fraction, Fraction] = Field(default=(0.1, 0.1), description="Share of noise in each modality.")
-    transforms: tuple[
-        Literal["linear", "quadratic"], Literal["linear", "quadratic"], Literal["linear", "quadratic"]
-    ] = Field(
-        default=("quadratic", "linear", "linear"),
-        description="Transform of the first, second and shared latents: x, or x^2 - x.",
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[2000, 100], min_length=1, max_length=len(ORDINALS), description="Observed variables of each modality."
     )
-    strengths: tuple[float, float, float] = Field(
-        default=(1.0, 1.0, 0.0), description="Strength of the first, second and shared latents in the response."
+    private_latents: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[20, 20], description="Private latent variables of each modality."
     )
-    interaction_strength: float = Field(default=1.0, description="Strength of the products of private latents.")
+    shared_latents: int = Field(default=0, ge=0, description="Latent variables that all modalities see.")
+    noise: list[Fraction] = Field(default=[0.1, 0.1], description="Share of noise in each modality.")
+    transforms: list[Transform] = Field(
+        default=["quadratic", "linear", "linear"],
+        description="Transform of each modality's private latents, and of the shared ones: x, or x^2 - x.",
+    )
+    strengths: list[float] = Field(
+        default=[1.0, 1.0, 0.0],
+        description="Strength of each modality's private latents in the response, and of the shared ones.",
+    )
+    interaction_strength: float = Field(
+        default=1.0, description="Strength of the products of the first two modalities' private latents."
+    )
     interaction_fraction: float = Field(default=0.1, ge=0, le=1, description="Share of the products that matter.")
     interaction_coefficients: Literal["real", "integers"] = Field(
         default="real", description="Coefficients of the products: real numbers, or cut to integers as the authors do."
     )
     random_streams: Literal["one", "reseeded"] = Field(
         default="one",
-        description="'one': a stream that is never used twice. 'reseeded': as the authors do, the stream starts again "
-        "from the seed before latents and noise are drawn.",
+        description="'one': a stream that is never used twice. 'reseeded': the authors' numbers, from numpy's older "
+        "generator, which starts again from the seed before latents and noise are drawn.",
     )
 
     @model_validator(mode="after")
     def _has_signal(self) -> "Simulation":
-        if min(self.widths) < 1 or min(self.private_latents) < 0 or sum(self.private_latents) + self.shared_latents < 1:
-            raise ValueError("widths must be positive, and there must be at least one latent variable")
+        count = len(self.widths)
+        for name, wanted in (("private_latents", count), ("noise", count), ("transforms", count + 1)):
+            _refuse_other_length(name, getattr(self, name), wanted, count)
+        _refuse_other_length("strengths", self.strengths, count + 1, count)
+        if sum(self.private_latents) + self.shared_latents < 1:
+            raise ValueError("there must be at least one latent variable")
+        for name, private in zip(self.modality_names, self.private_latents, strict=True):
+            if private + self.shared_latents < 1:
+                raise ValueError(f"private_latents: modality {name!r} has no latent variable to observe")
         return self
 
     @property
     def modality_names(self) -> list[str]:
-        return ["first", "second"]
+        return list(ORDINALS[: len(self.widths)])
 
     @property
     def chunks(self) -> dict[str, list[str]]:
         return {}
+
+
+def _refuse_other_length(name: str, values: list, wanted: int, count: int) -> None:
+    if len(values) != wanted:
+        shared = " and one for the shared latents" if wanted > count else ""
+        raise ValueError(f"{name}: {count} widths need {count} values{shared}, found {values}")
 
 
 class SampleTable(Settings):

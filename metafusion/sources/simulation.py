@@ -1,4 +1,4 @@
-"""Two simulated modalities with private and shared latent variables (Liang, Qu, Shahbaba 2025, simulation study)."""
+"""Simulated modalities with private and shared latent variables (Liang, Qu, Shahbaba 2025, simulation study)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
-from metafusion.config.sources import Simulation
+from metafusion.config.sources import TRUTH, Simulation
 from metafusion.files import read_arrays, write_arrays
 from metafusion.samples import Assembled
 
@@ -21,25 +21,27 @@ class Draw:
     observed : tuple of ndarray of float32, shapes (samples, width of the modality)
     response : ndarray of float64, shape (samples,)
     latents : tuple of ndarray
-        Private latents of the first and the second modality, and the shared ones, shapes (samples, number).
+        Private latents of each modality, and the shared ones last, shapes (samples, number).
     """
 
-    observed: tuple[np.ndarray, np.ndarray]
+    observed: tuple[np.ndarray, ...]
     response: np.ndarray
-    latents: tuple[np.ndarray, np.ndarray, np.ndarray]
+    latents: tuple[np.ndarray, ...]
 
 
 def draw(settings: Simulation, seed: int) -> Draw:
     """Draw a data set.
 
-    Latents X1, X2, S are N(0, 1). A modality observes ``noise * N(0, 1) + (1 - noise) * Z([Xm, S] T)``, with loadings T
-    of N(0, 1) and Z the column-wise standardisation over all samples (part of the generator, so not a leak). The
-    response is ``sum_k a_k g_k(latents_k)' b_k + a_I sum_ij B_ij X1_i X2_j``, coefficients uniform on (-3, 3), where a
-    random share of the products matters. There is no noise in the response.
+    Latents X1, X2, ..., S are N(0, 1). A modality observes ``noise * N(0, 1) + (1 - noise) * Z([Xm, S] T)``, with
+    loadings T of N(0, 1) and Z the column-wise standardisation over all samples (part of the generator, so not a leak).
+    The response is ``sum_k a_k g_k(latents_k)' b_k + a_I sum_ij B_ij X1_i X2_j``, coefficients uniform on (-3, 3),
+    where a random share of the products matters. There is no noise in the response.
 
     Two slips of the authors' code are repeated on request only. ``interaction_coefficients: integers`` cuts the B_ij
-    towards 0, so that they are -2 to 2. ``random_streams: reseeded`` starts the stream again from the seed once
-    coefficients and loadings are drawn, so that latents and noise are made of the same random numbers as these.
+    towards 0, so that they are -2 to 2. ``random_streams: reseeded`` draws the authors' numbers: numpy's older
+    generator (Mersenne Twister), started again from the seed once coefficients and loadings are drawn, so that latents
+    and noise are made of the same random numbers as these. With :func:`metafusion.splits.split_samples` and its
+    ``random_state='seed'`` these are their data and their parts.
 
     Parameters
     ----------
@@ -51,12 +53,14 @@ def draw(settings: Simulation, seed: int) -> Draw:
     ----------
     Liang, Qu, Shahbaba 2025, arXiv 2507.20089.
     """
-    random = np.random.default_rng(seed)
+    start = np.random.RandomState if settings.random_streams == "reseeded" else np.random.default_rng
+    random = start(seed)
     private, shared = settings.private_latents, settings.shared_latents
     sizes = (*private, shared)
     coefficients = [random.uniform(-3, 3, size) for size in sizes]
-    interactions = np.zeros(private)
-    products = private[0] * private[1]
+    interactions = np.zeros(private[:2])
+    # A modality alone has nobody to interact with.
+    products = interactions.size if len(private) > 1 else 0
     mattering = random.permutation(products)[: round(settings.interaction_fraction * products)]
     drawn = random.uniform(-3, 3, len(mattering))
     interactions.flat[mattering] = np.trunc(drawn) if settings.interaction_coefficients == "integers" else drawn
@@ -64,18 +68,20 @@ def draw(settings: Simulation, seed: int) -> Draw:
         random.standard_normal((size + shared, width)) for size, width in zip(private, settings.widths, strict=True)
     ]
     if settings.random_streams == "reseeded":
-        random = np.random.default_rng(seed)
+        random = start(seed)
     latents = tuple(random.standard_normal((settings.samples, size)) for size in sizes)
     observed = tuple(
         (
             noise * random.standard_normal((settings.samples, width))
-            + (1 - noise) * StandardScaler().fit_transform(np.hstack([latents[m], latents[2]]) @ loadings[m])
+            + (1 - noise) * StandardScaler().fit_transform(np.hstack([latents[m], latents[-1]]) @ loadings[m])
         ).astype(np.float32)
         for m, (noise, width) in enumerate(zip(settings.noise, settings.widths, strict=True))
     )
     transformed = [_transform(values, how) for values, how in zip(latents, settings.transforms, strict=True)]
     response = sum(a * x @ b for a, x, b in zip(settings.strengths, transformed, coefficients, strict=True))
-    response = response + settings.interaction_strength * np.einsum("ni,ij,nj->n", latents[0], interactions, latents[1])
+    if products:
+        between = np.einsum("ni,ij,nj->n", latents[0], interactions, latents[1])
+        response = response + settings.interaction_strength * between
     return Draw(observed, response, latents)
 
 
@@ -84,18 +90,26 @@ def _transform(values: np.ndarray, how: str) -> np.ndarray:
 
 
 def acquire(source: Simulation, folder: Path, wheels: dict[str, Path], draws: list[int]) -> None:
-    """Draw the data set of every seed: ``draw_{seed}.safetensors`` with ``first``, ``second`` and ``response``."""
+    """Draw the data set of every seed.
+
+    ``draw_{seed}.safetensors`` holds ``first``, ``second``, ... (samples, width), ``response`` (samples,) and
+    ``truth``, all latent variables side by side (samples, number).
+    """
     del wheels
     for seed in draws:
         drawn = draw(source, seed)
-        arrays = dict(zip(source.modality_names, drawn.observed, strict=True)) | {"response": drawn.response}
+        arrays = dict(zip(source.modality_names, drawn.observed, strict=True))
+        arrays |= {"response": drawn.response, TRUTH: np.hstack(drawn.latents).astype(np.float32)}
         write_arrays(arrays, Path(folder) / f"draw_{seed}.safetensors")
 
 
 def assemble(source: Simulation, acquired: Path, preprocessed: dict[str, list[Path]]) -> Assembled:
-    """Join the draws: each sample belongs to one seed (column ``draw``), and is a subject of its own."""
+    """Join the draws: each sample belongs to one seed (column ``draw``), and is a subject of its own.
+
+    Beside the modalities stands ``truth``, the latent variables.
+    """
     del preprocessed
-    samples, features = [], {name: [] for name in source.modality_names}
+    samples, features = [], {name: [] for name in (*source.modality_names, TRUTH)}
     for file in sorted(Path(acquired).glob("draw_*.safetensors"), key=_seed_of):
         arrays, seed = read_arrays(file), _seed_of(file)
         names = [f"draw{seed:05d}_{number:05d}" for number in range(len(arrays["response"]))]
