@@ -2,7 +2,8 @@
 Meta Fusion: several modalities of the same samples, a cohort of fusion models, and every comparison on the same splits.
 
 needs   config/config.yaml, which names the experiments, and config/experiments/{name}.yaml
-makes   <results>/{experiment}/tables, <results>/{experiment}/figures and everything before them
+makes   <results>/{experiment}/tables, <results>/{experiment}/figures and everything before them, and
+        <results>/comparisons/{comparison} where config/config.yaml names comparisons
 """
 
 from snakemake.utils import min_version
@@ -30,8 +31,10 @@ include: "rules/split.smk"
 include: "rules/latents.smk"
 include: "rules/train.smk"
 include: "rules/compare.smk"
+include: "rules/stack.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
+include: "rules/compare_experiments.smk"
 
 
 rule all:

@@ -7,8 +7,42 @@ import numpy as np
 from scipy.special import log_softmax
 
 from metafusion.config.models import Ensemble, Task
+from metafusion.errors import UserError
 
 Loss = Callable[[np.ndarray], float]
+
+REMEDY = "lower cohort.learning_rate, or set 'scaling: standard' for the modalities"
+"""What helps where training diverged."""
+VOTES = ("majority_vote", "weighted_vote")
+"""Ensembles whose students say a class, not how sure they are of it."""
+
+
+def answering(losses: np.ndarray, seen: np.ndarray, seed: int) -> np.ndarray:
+    """Return which students can answer: those that did not diverge.
+
+    Parameters
+    ----------
+    losses : ndarray, shape (students,)
+        Best validation task losses; infinite where a student diverged.
+    seen : ndarray of bool, shape (students, samples)
+    seed : int
+        For the message.
+
+    Returns
+    -------
+    ndarray of bool, shape (students,)
+
+    Raises
+    ------
+    UserError
+        All students that see some sample diverged.
+    """
+    trained = np.isfinite(losses)
+    mute = int((~seen[trained].any(axis=0)).sum())
+    if mute:
+        which = "all students" if mute == seen.shape[1] else f"all students that see anything of {mute} samples"
+        raise UserError(f"seed {seed}: {which} diverged, so that nobody can answer; {REMEDY}")
+    return trained
 
 
 def combine(outputs: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -39,6 +73,37 @@ def combine(outputs: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.nd
     # 0 * NaN is NaN: who has no vote must have no output either.
     voted = np.where(votes[:, :, None] > 0, outputs[voters], 0).astype(np.float64)
     return np.einsum("sn,sno->no", votes, voted)
+
+
+def vote(outputs: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Logarithms of the shares of the students' votes; each student votes for its most probable class.
+
+    A student has no vote on a sample of which it sees nothing. Classes with equal votes come out equal, so that the
+    first of them wins, as with the mode in the authors' code. One more vote, as large as the largest, is divided evenly
+    among the classes: it changes no order, and keeps the logarithm of a class without votes finite.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (students, samples, classes)
+        Logits. Those without a vote may be anything.
+    weights : ndarray, shape (students,)
+        Positive.
+    seen : ndarray of bool, shape (students, samples)
+
+    Returns
+    -------
+    ndarray, shape (samples, classes)
+    """
+    classes = outputs.shape[2]
+    # Equal votes become 1 each, and are counted without rounding: a tie must stay one.
+    ballots = (weights / weights.max())[:, None] * seen
+    votes = (ballots[:, :, None] * np.eye(classes)[outputs.argmax(axis=2)]).sum(axis=0)
+    return np.log((votes + 1 / classes) / (ballots.sum(axis=0)[:, None] + 1))
+
+
+def answer(kind: str, outputs: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return what an ensemble of a kind says: its students' votes, or their weighted mean (see :func:`choose`)."""
+    return (vote if kind in VOTES else combine)(outputs, weights, seen)
 
 
 def task_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
@@ -148,12 +213,17 @@ def choose(
     Returns
     -------
     dict of str to ndarray, shape (students,)
-        ``meta_fusion`` (greedy), ``best_single``, ``simple_average``, ``weighted_average``; each sums to 1.
+        ``meta_fusion`` (greedy), ``best_single``, ``simple_average``, ``weighted_average``; in classification also
+        ``majority_vote`` and ``weighted_vote``, with the weights of the two averages. Each sums to 1.
     """
     count = len(losses)
-    return {
+    equal, weighted = np.full(count, 1 / count), _normalised(inverse(losses))
+    weights = {
         "meta_fusion": greedy(outputs, losses, seen, lambda mixed: task_loss(mixed, targets, task), settings),
         "best_single": np.eye(count)[int(np.argmin(losses))],
-        "simple_average": np.full(count, 1 / count),
-        "weighted_average": _normalised(inverse(losses)),
+        "simple_average": equal,
+        "weighted_average": weighted,
     }
+    if task == "classification":
+        weights |= dict(zip(VOTES, (equal, weighted), strict=True))
+    return weights

@@ -1,6 +1,8 @@
 """Ensembles chosen on the validation part, and every method's score. Nothing else reads the test part's targets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -15,8 +17,12 @@ from metafusion.predictions import answers_of, long_predictions
 from metafusion.samples import PARTS
 from metafusion.targets import classes_of, numbers_of
 
-REMEDY = "lower cohort.learning_rate, or set 'scaling: standard' for the modalities"
-"""What helps where training diverged."""
+REUSED = "meta_fusion_reused"
+"""The greedy ensemble with the members of the chosen penalty's."""
+DRAWS = 20
+"""Random sets of students of each size, for the error against their number."""
+COMPARED = ("meta_fusion", "best_single", "simple_average")
+"""Ensembles whose error against the number of students is told."""
 
 
 def evaluate(
@@ -50,11 +56,10 @@ def evaluate(
         Of ensembles, comparators and students, see :func:`score`.
     """
     classes = classes_of(samples, task)
-    by_sample = samples.set_index("sample")
     members, predictions, scores = [], [], []
     for cohort in seeds:
         parts, seed = cohort.parts, cohort.seed
-        targets = numbers_of(by_sample.loc[parts["sample"]], classes)
+        targets = _targets_of(samples, cohort, classes)
         answers, chosen = ensemble_answers(cohort, targets[_validation_of(cohort)], task, settings)
         for table in comparators:
             answers |= answers_of(table, seed, parts["sample"])
@@ -79,6 +84,92 @@ def _refuse_not_finite(answers: dict[str, np.ndarray], seed: int) -> None:
             )
 
 
+def by_penalty(
+    samples: pd.DataFrame, seeds: Iterable[StoredSeed], task: Task, metrics: list[str], settings: Ensemble
+) -> pd.DataFrame:
+    """Score ensembles and students at every penalty, not the chosen one alone.
+
+    Parameters
+    ----------
+    samples, seeds, task, metrics, settings
+        See :func:`evaluate`.
+
+    Returns
+    -------
+    DataFrame
+        ``seed``, ``penalty``, ``method``, ``part`` (``test``), ``metric``, ``value``. Methods are those of
+        :func:`metafusion.ensembles.choose`, chosen on the validation part at that penalty, and ``student_<number>``.
+        NaN for a student that diverged; ensembles are those of the others, scored on the samples that these see, and
+        none where all diverged.
+    """
+    classes = classes_of(samples, task)
+    tables = []
+    for cohort in seeds:
+        targets = _targets_of(samples, cohort, classes)
+        for index, penalty in enumerate(cohort.penalties):
+            trained = np.flatnonzero(np.isfinite(cohort.losses[index]))
+            answers = _each_student(cohort.predictions[index], cohort.seen)
+            if len(trained):
+                known = targets[_validation_of(cohort)]
+                answers |= _chosen_among(trained, cohort, index, known, task, settings)[0]
+            table = score(answers, targets, cohort.parts["part"], metrics, cohort.seed, only=("test",))
+            tables.append(table.assign(penalty=penalty))
+    columns = ["seed", "penalty", "method", "part", "metric", "value"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def by_students(
+    samples: pd.DataFrame, seeds: Iterable[StoredSeed], task: Task, metric: str, settings: Ensemble
+) -> pd.DataFrame:
+    """Score ensembles of fewer students, at the chosen penalty: what does a larger cohort bring?
+
+    The students are not trained anew: what the others taught them, they have learnt. Numbers are 1, 2, 4, 8, ... and
+    all that did not diverge. Of each number there are 20 sets, drawn at random, or every set where there are no more.
+
+    Parameters
+    ----------
+    samples, seeds, task, settings
+        See :func:`evaluate`.
+    metric : str
+
+    Returns
+    -------
+    DataFrame
+        ``seed``, ``students`` (their number), ``draw`` (number of the set, from 0), ``method`` (``meta_fusion``,
+        ``best_single``, ``simple_average``, chosen on the validation part within the set), ``metric``, ``value`` on the
+        samples of the test part of which one of the set sees something; NaN where there are none.
+    """
+    classes = classes_of(samples, task)
+    tables = []
+    for cohort in seeds:
+        targets = _targets_of(samples, cohort, classes)
+        trained = np.flatnonzero(np.isfinite(cohort.losses[cohort.chosen]))
+        for number, draw, students in _some_sets(trained, cohort.seed):
+            answers, _ = _chosen_among(
+                students, cohort, cohort.chosen, targets[_validation_of(cohort)], task, settings, only=COMPARED
+            )
+            table = score(answers, targets, cohort.parts["part"], [metric], cohort.seed, only=("test",))
+            tables.append(table.assign(students=number, draw=draw))
+    return pd.concat(tables, ignore_index=True)[["seed", "students", "draw", "method", "metric", "value"]]
+
+
+def _some_sets(students: np.ndarray, seed: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield sets of students: their size, their number among those of that size, their members in ascending order."""
+    sizes = [2**power for power in range(len(students).bit_length()) if 2**power < len(students)]
+    for size in [*sizes, len(students)]:
+        if comb(len(students), size) <= DRAWS:
+            sets = [np.array(members) for members in combinations(students, size)]
+        else:
+            # A stream for each size: more students do not change the sets of few.
+            random = np.random.default_rng([seed, size])
+            sets = [np.sort(random.choice(students, size, replace=False)) for _ in range(DRAWS)]
+        yield from ((size, draw, members) for draw, members in enumerate(sets))
+
+
+def _targets_of(samples: pd.DataFrame, cohort: StoredSeed, classes: list[str]) -> np.ndarray:
+    return numbers_of(samples.set_index("sample").loc[cohort.parts["sample"]], classes)
+
+
 def ensemble_answers(
     cohort: StoredSeed, validation_targets: np.ndarray, task: Task, settings: Ensemble
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
@@ -97,9 +188,10 @@ def ensemble_answers(
     Returns
     -------
     dict of str to ndarray, shape (samples, outputs)
-        By method: ``meta_fusion``, ``best_single``, ``simple_average``, ``weighted_average``, and each again with
-        ``independent_`` before it, selected anew on that cohort; ``independent_meta_fusion`` with
-        ``independent_list: reused`` has the members of ``meta_fusion``.
+        By method: those of :func:`metafusion.ensembles.choose`, and each again with ``independent_`` before it,
+        selected anew on that cohort; then ``independent_meta_fusion_reused``, the independent cohort with the members
+        of ``meta_fusion`` (NaN where all of them diverged there). With ``independent_list: reused`` that is
+        ``independent_meta_fusion`` itself.
     DataFrame
         ``method``, ``student``, ``weight`` of every member.
 
@@ -108,55 +200,70 @@ def ensemble_answers(
     UserError
         All students that see some sample diverged.
     """
-    rows = _validation_of(cohort)
-    answers, members, selected = {}, [], {}
+    answers, weights = {}, {}
     for prefix, index in (("", cohort.chosen), (INDEPENDENT, 0)):
-        outputs, losses = cohort.predictions[index], cohort.losses[index]
-        trained = np.isfinite(losses)
-        seen = cohort.seen[trained]
-        _refuse_unanswered(seen, cohort.seed)
-        weights = ensembles.choose(
-            outputs[trained][:, rows], losses[trained], seen[:, rows], validation_targets, task, settings
-        )
-        weights = {kind: _among_all(weight, trained) for kind, weight in weights.items()}
-        if settings.independent_list == "reused" and index != cohort.chosen:
-            weights["meta_fusion"] = _reused(selected["meta_fusion"], losses, cohort.seed)
-        for kind, weight in weights.items():
-            answers[prefix + kind] = ensembles.combine(outputs[trained], weight[trained], seen)
-            chosen_students = np.flatnonzero(weight)
-            members.append(
-                pd.DataFrame({"method": prefix + kind, "student": chosen_students, "weight": weight[chosen_students]})
-            )
-        selected = weights
+        students = np.flatnonzero(ensembles.answering(cohort.losses[index], cohort.seen, cohort.seed))
+        said, chosen = _chosen_among(students, cohort, index, validation_targets, task, settings)
+        answers |= {prefix + kind: outputs for kind, outputs in said.items()}
+        weights |= {prefix + kind: weight for kind, weight in chosen.items()}
+    reused = INDEPENDENT + ("meta_fusion" if settings.independent_list == "reused" else REUSED)
+    answers[reused], weights[reused] = _reused(weights["meta_fusion"], cohort, settings)
+    members = [
+        pd.DataFrame({"method": method, "student": np.flatnonzero(weight), "weight": weight[weight > 0]})
+        for method, weight in weights.items()
+    ]
     return answers, pd.concat(members, ignore_index=True)
+
+
+def _chosen_among(
+    students: np.ndarray,
+    cohort: StoredSeed,
+    index: int,
+    validation_targets: np.ndarray,
+    task: Task,
+    settings: Ensemble,
+    only: tuple[str, ...] = (),
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Choose ensembles among some students at a penalty's index; none of them may have diverged.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (samples, outputs)
+        What each ensemble, or each of ``only``, says; NaN for samples of which none of the students sees anything.
+    dict of str to ndarray, shape (all students,)
+        Their weights.
+    """
+    outputs, losses, seen = cohort.predictions[index, students], cohort.losses[index, students], cohort.seen[students]
+    heard = seen.any(axis=0)
+    validation = _validation_of(cohort)
+    rows, targets = validation[heard[validation]], validation_targets[heard[validation]]
+    chosen = ensembles.choose(outputs[:, rows], losses, seen[:, rows], targets, task, settings)
+    answers, weights = {}, {}
+    for kind in only or chosen:
+        answers[kind] = np.full(outputs.shape[1:], np.nan)
+        answers[kind][heard] = ensembles.answer(kind, outputs[:, heard], chosen[kind], seen[:, heard])
+        weights[kind] = np.zeros(len(cohort.seen))
+        weights[kind][students] = chosen[kind]
+    return answers, weights
 
 
 def _validation_of(cohort: StoredSeed) -> np.ndarray:
     return np.flatnonzero(cohort.parts["part"] == "validation")
 
 
-def _among_all(weights: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Return the weights of some students with those of the others, 0, between them."""
-    full = np.zeros(len(trained))
-    full[trained] = weights
-    return full
-
-
-def _refuse_unanswered(seen: np.ndarray, seed: int) -> None:
-    """Raise UserError where no student that can answer sees a sample; ``seen`` has shape (students, samples)."""
-    mute = int((~seen.any(axis=0)).sum())
-    if mute:
-        which = "all students" if mute == seen.shape[1] else f"all students that see anything of {mute} samples"
-        raise UserError(f"seed {seed}: {which} diverged, so that nobody can answer; {REMEDY}")
-
-
-def _reused(selected: np.ndarray, losses: np.ndarray, seed: int) -> np.ndarray:
-    if not np.isfinite(losses[selected > 0]).any():
-        raise UserError(
-            f"seed {seed}: all members of meta_fusion diverged in the independent cohort, so that their list cannot be "
-            f"reused; set 'independent_list: selected', or {REMEDY}"
-        )
-    return ensembles.reweighted(selected, losses)
+def _reused(members: np.ndarray, cohort: StoredSeed, settings: Ensemble) -> tuple[np.ndarray, np.ndarray]:
+    """Let the members of an ensemble answer as they do in the independent cohort; return answers and weights."""
+    outputs, losses = cohort.predictions[0], cohort.losses[0]
+    if not np.isfinite(losses[members > 0]).any():
+        if settings.independent_list == "reused":
+            raise UserError(
+                f"seed {cohort.seed}: all members of meta_fusion diverged in the independent cohort, so that their "
+                f"list cannot be reused; set 'independent_list: selected', or {ensembles.REMEDY}"
+            )
+        return np.full(outputs.shape[1:], np.nan), np.zeros(len(members))
+    weights = ensembles.reweighted(members, losses)
+    trained = np.isfinite(losses)
+    return ensembles.combine(outputs[trained], weights[trained], cohort.seen[trained]), weights
 
 
 def student_answers(predictions: np.ndarray, seen: np.ndarray, chosen: int) -> dict[str, np.ndarray]:
@@ -165,9 +272,17 @@ def student_answers(predictions: np.ndarray, seen: np.ndarray, chosen: int) -> d
     Samples of which a student sees nothing are NaN, and so are all of a student that diverged.
     """
     return {
-        f"{prefix}{STUDENT}{number}": np.where(seen[number][:, None], predictions[index][number], np.nan)
+        prefix + student: outputs
         for prefix, index in (("", chosen), (INDEPENDENT, 0))
-        for number in range(predictions.shape[1])
+        for student, outputs in _each_student(predictions[index], seen).items()
+    }
+
+
+def _each_student(predictions: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what each student answers at one penalty; ``predictions`` of shape (students, samples, outputs)."""
+    return {
+        f"{STUDENT}{number}": np.where(seen[number][:, None], outputs, np.nan)
+        for number, outputs in enumerate(predictions)
     }
 
 

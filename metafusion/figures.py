@@ -7,10 +7,17 @@ from textwrap import wrap
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+from scikit_posthocs import critical_difference_diagram
+from scipy.stats import binomtest
 
 from metafusion.files import whole
-from metafusion.methods import HIGHER_IS_BETTER, LABELS
+from metafusion.methods import HIGHER_IS_BETTER, LABELS, family_of
+from metafusion.statistics import ranking, values_by_seed
 from metafusion.summary import confusion
 
 STYLE = {
@@ -27,6 +34,8 @@ COLOURS = {
     "independent": "#E69F00",
     "network": "#0072B2",
     "linear": "#009E73",
+    "trees": "#56B4E9",
+    "cooperative": "#CC79A7",
     "reference": "#7F7F7F",
 }
 FAMILIES = {
@@ -34,8 +43,11 @@ FAMILIES = {
     "independent": "independent cohort (penalty 0)",
     "network": "network trained alone",
     "linear": "linear model",
-    "reference": "prior (no features)",
+    "trees": "gradient-boosted trees",
+    "cooperative": "cooperative learning",
+    "reference": "reference: prior (no features), oracle (true latents)",
 }
+FEW_ENSEMBLES = {"meta_fusion": "#D55E00", "best_single": "#0072B2", "simple_average": "#009E73"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,10 @@ class Words:
     def measure(self) -> str:
         return LABELS[self.metric]
 
+    @property
+    def test_measure(self) -> str:
+        return f"test {self.measure} ({'higher' if HIGHER_IS_BETTER[self.metric] else 'lower'} is better)"
+
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write an SVG whose bytes depend on its content only."""
@@ -74,23 +90,55 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(unfinished, format="svg", metadata={"Date": None})
 
 
-def _figure(width: float, height: float, columns: int = 1, **options: object) -> tuple[Figure, np.ndarray]:
+def panels(
+    width: float, height: float, columns: int = 1, rows: int = 1, **options: object
+) -> tuple[Figure, np.ndarray]:
+    """Return an empty figure (inches) and its axes, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
+
+
+def errors_on(axis: Axis, values: pd.Series, metric: str) -> None:
+    """Give an axis of a measure a logarithmic scale where errors differ so much that the small ones would be alike."""
+    if HIGHER_IS_BETTER[metric] or not 0 < values.min() < values.max() / 8:
+        return
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    decades = np.log10(values.max() / values.min())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def over_seeds(counts: pd.Series) -> str:
+    """Return on how many seeds means stand, of which some may have fewer."""
+    fewest, most = counts.min(), counts.max()
+    return f"{most}" if fewest == most else f"{fewest} to {most}"
 
 
 def methods(summary: pd.DataFrame, words: Words) -> Figure:
     """Methods side by side: mean over seeds with its standard error, best on top."""
     with mpl.rc_context(STYLE):
         table = summary[summary["metric"] == words.metric].iloc[::-1].reset_index(drop=True)
-        figure, (axes,) = _figure(7, 1.4 + 0.24 * len(table))
-        for family, colour in COLOURS.items():
-            rows = table.index[table["family"] == family]
-            if not len(rows):
-                continue
+        figure, (axes,) = panels(7, 1.4 + 0.24 * len(table))
+        dots(axes, table, table.index)
+        axes.set_yticks(table.index, table["method"])
+        axes.margins(y=0.03)
+        axes.grid(axis="x", alpha=0.3)
+        errors_on(axes.xaxis, table["mean"], words.metric)
+        axes.set_xlabel(words.test_measure)
+        head(figure, words, f"mean and standard error over {over_seeds(table['seeds'])} seeds")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def dots(axes: Axes, table: pd.DataFrame, heights: pd.Series) -> None:
+    """Draw means with their standard errors at some heights, in the colours of the families."""
+    for family, colour in COLOURS.items():
+        rows = table["family"] == family
+        if rows.any():
             axes.errorbar(
                 table["mean"][rows],
-                rows,
+                heights[rows],
                 xerr=table["se"][rows].fillna(0),
                 fmt="o",
                 ms=5,
@@ -98,25 +146,125 @@ def methods(summary: pd.DataFrame, words: Words) -> Figure:
                 color=colour,
                 label=FAMILIES[family],
             )
-        axes.set_yticks(table.index, table["method"])
-        axes.margins(y=0.03)
-        axes.grid(axis="x", alpha=0.3)
-        seeds = table["seeds"].max()
-        better = "higher" if HIGHER_IS_BETTER[words.metric] else "lower"
-        axes.set_xlabel(f"test {words.measure} ({better} is better)")
-        _head(figure, words, f"mean and standard error over {seeds} seeds")
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+
+
+def critical_difference(scores: pd.DataFrame, words: Words) -> Figure:
+    """Mean ranks of methods over seeds, the best to the left; bars join those whose ranks cannot be told apart.
+
+    References (prior, oracle) are left out, as in the table of ranks.
+    """
+    with mpl.rc_context(STYLE):
+        values = values_by_seed(scores, words.metric, without=("reference",))
+        ranks, friedman, differ = ranking(values, HIGHER_IS_BETTER[words.metric])
+        figure, (axes,) = panels(9, 2 + 0.13 * len(ranks))
+        seeds = len(values.dropna(how="all"))
+        if seeds < 2 or len(ranks) < 2:
+            axes.axis("off")
+            axes.text(0.5, 0.5, "ranks cannot be compared: they need two seeds and two methods", ha="center")
+        else:
+            colours = {name: COLOURS[family_of(name)] for name in ranks.index}
+            critical_difference_diagram(
+                ranks,
+                differ,
+                ax=axes,
+                label_fmt_left="{label} ({rank:.1f})  ",
+                label_fmt_right="  ({rank:.1f}) {label}",
+                label_props={"fontsize": 8},
+                color_palette=colours,
+            )
+            families = [family for family in COLOURS if COLOURS[family] in colours.values()]
+            lines = [Line2D([], [], color=COLOURS[family], marker="o", label=FAMILIES[family]) for family in families]
+            lines.append(Line2D([], [], color="k", lw=2, label="not told apart (Nemenyi's test, p ≥ 0.05)"))
+            figure.legend(handles=lines, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        said = "" if np.isnan(friedman) else f"; Friedman's test that all rank alike: p = {friedman:.2g}"
+        head(figure, words, f"mean rank by test {words.measure} (1 is best) over {seeds} seeds{said}")
+    return figure
+
+
+def chosen_penalties(penalties: pd.DataFrame, words: Words) -> Figure:
+    """The share of seeds that chose each penalty, with Wilson's interval of it."""
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = panels(1.8 + 0.8 * len(penalties), 3)
+        shares = penalties["chosen"] / penalties["seeds"]
+        ends = np.array(
+            [
+                binomtest(int(row.chosen), int(row.seeds)).proportion_ci(method="wilson")
+                for row in penalties.itertuples()
+            ]
+        )
+        errors = np.abs(ends.T - shares.to_numpy())
+        axes.bar(range(len(shares)), shares, yerr=errors, capsize=3, color=COLOURS["cohort"], ecolor="k", width=0.6)
+        axes.set_xticks(range(len(shares)), penalties["penalty"].map("{:g}".format))
+        axes.set_xlabel("penalty (0: the independent cohort)")
+        axes.set_ylabel("share of seeds that chose it")
+        axes.set_ylim(0, 1)
+        head(figure, words, f"{penalties['seeds'].max()} seeds, 95 % interval (Wilson)")
+    return figure
+
+
+def number_of_students(by_students: pd.DataFrame, words: Words) -> Figure:
+    """The measure against the number of students, of which each seed has several random choices.
+
+    Parameters
+    ----------
+    by_students : DataFrame
+        ``students``, ``method``, ``metric``, ``mean``, ``se``, ``seeds``.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        table = by_students[by_students["metric"] == words.metric].sort_values("students")
+        figure, (axes,) = panels(5.5, 3.6)
+        for method, colour in FEW_ENSEMBLES.items():
+            one = table[table["method"] == method]
+            axes.errorbar(
+                one["students"],
+                one["mean"],
+                yerr=one["se"].fillna(0),
+                fmt="o-",
+                ms=4,
+                capsize=2.5,
+                color=colour,
+                label=method,
+            )
+        numbers = sorted(table["students"].unique())
+        axes.set_xscale("log", base=2)
+        # Where students diverged, seeds have all of theirs at numbers that are near each other.
+        named = [number for number in numbers if number == numbers[-1] or number < numbers[-1] / 1.25]
+        axes.set_xticks(named, named)
+        axes.set_xlabel("students in the cohort that the ensemble is chosen from")
+        axes.set_ylabel(words.test_measure)
+        axes.grid(alpha=0.3)
+        errors_on(axes.yaxis, table["mean"], words.metric)
+        axes.legend(frameon=False, fontsize=8)
+        each = "each seed's mean over random choices of students at the chosen penalty"
+        head(figure, words, f"{each}; mean and standard error over {over_seeds(table['seeds'])} seeds")
     return figure
 
 
 def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figure:
-    """The cohort as a heat map: the measure by representation of the first modality (rows) and the others (columns).
+    """The cohort as heat maps, trained alone and at the chosen penalty, see :func:`heat_maps`."""
+    headings = {"independent": "trained alone (penalty 0)", "chosen_penalty": "at the chosen penalty"}
+    table = students[students["metric"] == words.metric]
+    return heat_maps(table.rename(columns={"cohort": "panel"}), modalities, headings, words)
+
+
+def heat_maps(students: pd.DataFrame, modalities: list[str], headings: dict[str, str], words: Words) -> Figure:
+    """Students by representation of the first modality (rows) and of the others (columns), in the same colours.
 
     Where there are several heads, they are among the columns. A cross is a student without any score: it diverged in
     every seed.
+
+    Parameters
+    ----------
+    students : DataFrame
+        ``panel``, the representation of each modality, ``head`` (may be missing), ``mean`` and ``seeds``.
+    modalities : list of str
+    headings : dict of str to str
+        What stands over each panel, in their order.
+    words : Words
     """
     with mpl.rc_context(STYLE):
-        table = students[students["metric"] == words.metric].copy()
+        table = students.copy()
         first, others = modalities[0], modalities[1:]
         if "head" in table and len(set(table["head"])) > 1:
             others = [*others, "head"]
@@ -126,14 +274,13 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
         table["column"] = columns
         rows, names = list(dict.fromkeys(table[first])), list(dict.fromkeys(table["column"]))
         low, high = table["mean"].min(), table["mean"].max()
-        panels = [("independent", "trained alone (penalty 0)"), ("chosen_penalty", "at the chosen penalty")]
         lines = [name.split("\n") for name in names]
         cell = max(0.62, 0.06 * max(len(line) for name in lines for line in name))
         width = max(3.2, cell * len(names) + 1.5)
         height = 1.6 + 0.42 * len(rows) + 0.12 * max(map(len, lines))
-        figure, grid = _figure(2 * width + 0.6, height, 2)
-        for axes, (which, heading) in zip(grid, panels, strict=True):
-            here = table[table["cohort"] == which].pivot(index=first, columns="column", values=["mean", "seeds"])
+        figure, grid = panels(len(headings) * width + 0.6, height, len(headings))
+        for axes, (which, heading) in zip(grid, headings.items(), strict=True):
+            here = table[table["panel"] == which].pivot(index=first, columns="column", values=["mean", "seeds"])
             values, counts = (here[of].reindex(index=rows, columns=names).to_numpy() for of in ("mean", "seeds"))
             cmap = "viridis" if HIGHER_IS_BETTER[words.metric] else "viridis_r"
             image = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, aspect="auto")
@@ -152,9 +299,7 @@ def cohort(students: pd.DataFrame, modalities: list[str], words: Words) -> Figur
             axes.set_title(heading)
             axes.spines[:].set_visible(False)
         figure.colorbar(image, ax=grid[-1], label=f"test {words.measure}")
-        fewest, most = table["seeds"].min(), table["seeds"].max()
-        seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
-        _head(figure, words, f"each student, mean over {seeds} seeds")
+        head(figure, words, f"each student, mean over {over_seeds(table['seeds'])} seeds")
     return figure
 
 
@@ -174,7 +319,7 @@ def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words
         lengths = history.groupby(["penalty", "seed"])["epoch"].max().groupby("penalty").nunique()
         # With patience, one seed may have more epochs than another.
         seeds = f"{'up to ' if lengths.max() > 1 else ''}{history['seed'].nunique()}"
-        figure, grid = _figure(3 * len(penalties) + 1.2, 3.1, len(penalties), sharey=True)
+        figure, grid = panels(3 * len(penalties) + 1.2, 3.1, len(penalties), sharey=True)
         kinds = [("validation_loss", "validation", "-"), ("task_loss", "training", ":")]
         groups = [("top", "top cluster", COLOURS["cohort"]), ("rest", "other students", COLOURS["network"])]
         for axes, penalty in zip(grid, penalties, strict=True):
@@ -194,7 +339,7 @@ def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words
         figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
         diverged = int(selection["diverged"].sum())
         missing = f"; {diverged} of {len(selection)} trainings diverged and are left out" if diverged else ""
-        _head(figure, words, f"mean and standard error over {seeds} seeds{missing}")
+        head(figure, words, f"mean and standard error over {seeds} seeds{missing}")
     return figure
 
 
@@ -210,7 +355,7 @@ def answers(predictions: pd.DataFrame, samples: pd.DataFrame, task: str, words: 
 def _confusion(predictions: pd.DataFrame, samples: pd.DataFrame, test: pd.DataFrame, words: Words) -> Figure:
     classes = sorted(samples["target"].unique())
     shares = confusion(predictions, samples, classes, "meta_fusion").to_numpy()
-    figure, (axes,) = _figure(2.6 + 0.65 * len(classes), 2.2 + 0.55 * len(classes))
+    figure, (axes,) = panels(2.6 + 0.65 * len(classes), 2.2 + 0.55 * len(classes))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(shares):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value > 0.5 else "k")
@@ -227,7 +372,7 @@ def _confusion(predictions: pd.DataFrame, samples: pd.DataFrame, test: pd.DataFr
 def _predicted_against_true(test: pd.DataFrame, samples: pd.DataFrame, words: Words) -> Figure:
     true = test.merge(samples[["sample", "target"]], on="sample", how="left")["target"].to_numpy(float)
     predicted = test["prediction"].to_numpy()
-    figure, (axes,) = _figure(4.6, 4.4)
+    figure, (axes,) = panels(4.6, 4.4)
     axes.plot(true, predicted, ".", ms=4, alpha=0.5, color=COLOURS["cohort"], rasterized=False)
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     axes.plot(ends, ends, color="k", lw=0.8, label="predicted = true")
@@ -240,10 +385,10 @@ def _predicted_against_true(test: pd.DataFrame, samples: pd.DataFrame, words: Wo
 
 def _count_in_title(figure: Figure, test: pd.DataFrame, words: Words) -> None:
     counts = f"{len(test)} test predictions of {test['sample'].nunique()} samples, {test['seed'].nunique()} seeds"
-    _head(figure, words, counts)
+    head(figure, words, counts)
 
 
-def _head(figure: Figure, words: Words, what: str) -> None:
+def head(figure: Figure, words: Words, what: str) -> None:
     """Write the experiment's title and what stands behind the figure above it, in lines that fit its width."""
     characters = int(figure.get_figwidth() * 13)
     figure.suptitle("\n".join([*wrap(words.heading, characters), *wrap(what, characters)]), fontsize=9)

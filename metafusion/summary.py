@@ -4,6 +4,10 @@ import numpy as np
 import pandas as pd
 
 from metafusion.methods import HIGHER_IS_BETTER, IS_STUDENT, STUDENT
+from metafusion.statistics import paired_differences, ranking, values_by_seed
+
+REFERENCES = ("meta_fusion", "early_fusion", "independent_meta_fusion")
+"""Methods that all others are compared with."""
 
 
 def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
@@ -21,24 +25,30 @@ def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     DataFrame
         ``method``, ``family``, ``metric``, ``mean``, ``se`` (sample standard deviation / sqrt(seeds); missing for one
         seed), ``seeds``, ``mark``: ``best``, or ``within_se`` for means within one standard error (the best method's)
-        of the best. The prior, a reference, competes like any other. Best first within each metric.
+        of the best. The prior, a reference, competes like any other; the oracle, which is told the truth, does not.
+        Best first within each metric.
     """
     test = scores[(scores["part"] == "test") & ~scores["method"].str.match(IS_STUDENT)]
-    groups = test.groupby(["metric", "method", "family"], sort=True)["value"]
-    table = groups.agg(mean="mean", sd="std", seeds="count").reset_index()
-    table["se"] = table["sd"] / np.sqrt(table["seeds"])
+    table = _over_seeds(test, ["metric", "method", "family"])
     parts = [_mark(table[table["metric"] == metric], HIGHER_IS_BETTER[metric]) for metric in metrics]
     return pd.concat(parts, ignore_index=True)[["method", "family", "metric", "mean", "se", "seeds", "mark"]]
 
 
+def _over_seeds(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return ``by``, ``mean``, ``se`` and ``seeds`` of a table with one ``value`` a seed; NaN is no value."""
+    table = values.groupby(by, sort=True)["value"].agg(mean="mean", se="sem", seeds="count")
+    return table.reset_index()
+
+
 def _mark(table: pd.DataFrame, higher: bool) -> pd.DataFrame:
     table = table.sort_values(["mean", "method"], ascending=[not higher, True], kind="stable")
-    best = table.iloc[0]
+    honest = table["method"] != "oracle"
+    best = table[honest].iloc[0]
     error = 0 if np.isnan(best["se"]) else best["se"]
     # Exactly one error away counts, and rounding must not decide.
     near = (table["mean"] - best["mean"]).abs() <= error * (1 + 1e-9)
     marks = np.where(table["mean"] == best["mean"], "best", np.where(near, "within_se", ""))
-    return table.assign(mark=marks)
+    return table.assign(mark=np.where(honest, marks, ""))
 
 
 def students_table(scores: pd.DataFrame, students: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
@@ -53,9 +63,7 @@ def students_table(scores: pd.DataFrame, students: pd.DataFrame, metrics: list[s
     test = scores[(scores["part"] == "test") & scores["method"].str.match(IS_STUDENT) & scores["metric"].isin(metrics)]
     numbers = test["method"].str.extract(rf"{STUDENT}(\d+)$")[0].astype(int)
     cohort = np.where(test["family"] == "student", "chosen_penalty", "independent")
-    groups = test.assign(student=numbers, cohort=cohort).groupby(["student", "cohort", "metric"], sort=True)["value"]
-    table = groups.agg(mean="mean", sd="std", seeds="count").reset_index()
-    table["se"] = table.pop("sd") / np.sqrt(table["seeds"])
+    table = _over_seeds(test.assign(student=numbers, cohort=cohort), ["student", "cohort", "metric"])
     return students.merge(table, on="student")[[*students.columns, "cohort", "metric", "mean", "se", "seeds"]]
 
 
@@ -92,6 +100,101 @@ def penalties_table(selection: pd.DataFrame) -> pd.DataFrame:
         diverged=("diverged", "sum"),
     )
     return table.reset_index()
+
+
+def differences_table(scores: pd.DataFrame, metrics: list[str], test_to_train: float | None = None) -> pd.DataFrame:
+    """Compare all methods with those of :data:`REFERENCES` that there are, seed by seed, on the test part.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``method``, ``family``, ``seed``, ``part``, ``metric``, ``value``.
+    metrics : list of str
+        In the order wanted.
+    test_to_train : float, optional
+        Where seeds share their samples, see :func:`metafusion.statistics.paired_differences`.
+
+    Returns
+    -------
+    DataFrame
+        ``metric``, then the columns of :func:`metafusion.statistics.paired_differences`. Holm's correction is over the
+        methods that are compared with one reference in one metric.
+    """
+    tables = []
+    for metric in metrics:
+        values = values_by_seed(scores, metric)
+        for reference in (name for name in REFERENCES if name in values):
+            table = paired_differences(values, reference, HIGHER_IS_BETTER[metric], test_to_train)
+            tables.append(table.assign(metric=metric))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["metric", *table.columns.drop("metric")]]
+
+
+def tested_to_others(manifest: pd.DataFrame) -> float:
+    """Return the number of test samples divided by that of all others, as a mean over seeds.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        ``seed``, ``part``, ``samples``, see :func:`metafusion.splits.manifest`.
+    """
+    tested = manifest["part"] == "test"
+    counts = manifest.groupby(["seed", tested])["samples"].sum().unstack()
+    return float((counts[True] / counts[False]).mean())
+
+
+def ranks_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Mean rank of every method over seeds, on the test part; references (prior, oracle) do not compete.
+
+    Returns
+    -------
+    DataFrame
+        ``method``, ``mean_rank`` (1 is the best), ``seeds`` (in which anybody has a value), ``friedman_p`` (the same in
+        every row), see :func:`metafusion.statistics.ranking`. Best first.
+    """
+    values = values_by_seed(scores, metric, without=("reference",))
+    ranks, p, _ = ranking(values, HIGHER_IS_BETTER[metric])
+    table = ranks.rename_axis("method").reset_index(name="mean_rank")
+    return table.assign(seeds=len(values.dropna(how="all")), friedman_p=p)
+
+
+def by_penalty_table(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """Mean and standard error over seeds of every student and every ensemble at every penalty, on the test part.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``seed``, ``penalty``, ``method``, ``part``, ``metric``, ``value``.
+    metrics : list of str
+        In the order wanted.
+
+    Returns
+    -------
+    DataFrame
+        ``penalty``, ``method``, ``metric``, ``mean``, ``se``, ``seeds`` (those with a value: a student that diverged
+        has none).
+    """
+    table = _over_seeds(scores[scores["part"] == "test"], ["penalty", "method", "metric"])
+    tables = [table[table["metric"] == metric] for metric in metrics]
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_students_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error over seeds of ensembles of some of the students, by their number.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``seed``, ``students`` (their number), ``draw`` (which students), ``method``, ``metric``, ``value``.
+
+    Returns
+    -------
+    DataFrame
+        ``students``, ``method``, ``metric``, ``mean``, ``se``, ``seeds``: of each seed's mean over draws, since draws
+        within one seed are not independent.
+    """
+    by = ["students", "method", "metric"]
+    return _over_seeds(scores.groupby([*by, "seed"], as_index=False)["value"].mean(), by)
 
 
 def confusion(predictions: pd.DataFrame, samples: pd.DataFrame, classes: list[str], method: str) -> pd.DataFrame:

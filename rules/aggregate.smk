@@ -1,7 +1,8 @@
 """
 Over seeds: tables, figures and what the report shows.
 
-needs   <results>/{experiment}/scores/*.parquet, predictions/*.parquet, cohort/*/, splits/*.tsv, exclusions.tsv
+needs   <results>/{experiment}/scores/*.parquet, by_penalty/*.parquet, by_students/*.parquet, predictions/*.parquet,
+        cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
 makes   <results>/{experiment}/tables/*.tsv, figures/*.svg
 """
 
@@ -9,9 +10,12 @@ makes   <results>/{experiment}/tables/*.tsv, figures/*.svg
 rule aggregate_tables:
     input:
         scores=of_blocks("<results>/{experiment}/scores/{block}.parquet"),
+        by_penalty=of_blocks("<results>/{experiment}/by_penalty/{block}.parquet"),
+        by_students=of_blocks("<results>/{experiment}/by_students/{block}.parquet"),
         students=of_blocks("<results>/{experiment}/cohort/{block}/students.tsv"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
         manifests=of_blocks("<results>/{experiment}/splits/{block}.tsv"),
+        samples="<results>/{experiment}/samples.parquet",
         exclusions="<results>/{experiment}/exclusions.tsv",
     output:
         summary=report(
@@ -35,6 +39,34 @@ rule aggregate_tables:
             category=category_of,
             subcategory="Tables",
             labels={"table": "penalties"},
+        ),
+        differences=report(
+            "<results>/{experiment}/tables/differences.tsv",
+            caption="report/differences.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "differences between methods"},
+        ),
+        ranks=report(
+            "<results>/{experiment}/tables/ranks.tsv",
+            caption="report/ranks.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "ranks of methods"},
+        ),
+        by_penalty=report(
+            "<results>/{experiment}/tables/by_penalty.tsv",
+            caption="report/by_penalty.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "everything by penalty"},
+        ),
+        by_students=report(
+            "<results>/{experiment}/tables/by_students.tsv",
+            caption="report/by_students.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "number of students"},
         ),
         splits=report(
             "<results>/{experiment}/tables/splits.tsv",
@@ -66,6 +98,8 @@ rule draw_figures:
         summary="<results>/{experiment}/tables/summary.tsv",
         scores="<results>/{experiment}/tables/scores.tsv",
         students="<results>/{experiment}/tables/students.tsv",
+        penalties="<results>/{experiment}/tables/penalties.tsv",
+        by_students="<results>/{experiment}/tables/by_students.tsv",
         history=of_blocks("<results>/{experiment}/cohort/{block}/history.parquet"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
         predictions=of_blocks("<results>/{experiment}/predictions/{block}.parquet"),
@@ -92,6 +126,27 @@ rule draw_figures:
             category=category_of,
             subcategory="Figures",
             labels={"figure": "learning curves"},
+        ),
+        ranks=report(
+            "<results>/{experiment}/figures/critical_difference.svg",
+            caption="report/critical_difference.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "ranks of the methods"},
+        ),
+        penalties=report(
+            "<results>/{experiment}/figures/penalties.svg",
+            caption="report/chosen_penalties.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "penalties chosen"},
+        ),
+        number=report(
+            "<results>/{experiment}/figures/number_of_students.svg",
+            caption="report/number_of_students.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "number of students"},
         ),
         answers=report(
             "<results>/{experiment}/figures/predictions.svg",

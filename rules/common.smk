@@ -22,6 +22,7 @@ from metafusion.config.sources import TRUTH
 from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
+from metafusion.workflow.compared import shared_metrics
 from metafusion.workflow.library import put_first
 from metafusion.workflow.summaries import mistakes, summaries
 
@@ -164,6 +165,13 @@ def comparators_of(wildcards):
     ]
 
 
+def stacking_of(wildcards):
+    """The stacked students' predictions; nothing where stacking is switched off."""
+    wanted = experiment_of(wildcards).ensemble.stacking_epochs > 0
+    path = f"<results>/{wildcards.experiment}/stacking/{wildcards.block}.parquet"
+    return [path] if wanted else []
+
+
 def all_preprocessed(wildcards):
     """The chunks of a source that draws its data; nothing for sources that draw none."""
     return (
@@ -176,11 +184,53 @@ def all_preprocessed(wildcards):
 def results_of_all(wildcards):
     """What `snakemake` makes when no target is named."""
     outputs = [*rules.aggregate_tables.output, *rules.draw_figures.output]
-    return [
+    of_experiments = [
         path
         for output in outputs
         for path in expand(str(output), experiment=study.experiments)
     ]
+    return of_experiments + [
+        path
+        for output in rules.compare_experiments.output
+        for path in expand(str(output), comparison=study.settings.comparisons)
+    ]
+
+
+def comparison_of(wildcards):
+    return study.settings.comparisons[wildcards.comparison]
+
+
+def compared(wildcards):
+    """The experiments of a comparison, by name."""
+    names = comparison_of(wildcards).experiments.values()
+    return {name: study.experiments[name] for name in names}
+
+
+def of_compared(path):
+    """Paths of all experiments of a comparison, for an input function."""
+
+    def paths(wildcards):
+        return expand(path, experiment=compared(wildcards))
+
+    return paths
+
+
+def all_simulated(wildcards):
+    return all(one.source.simulated for one in compared(wildcards).values())
+
+
+def modalities_of_first(wildcards):
+    first, *_ = compared(wildcards).values()
+    return list(first.representations)
+
+
+def metrics_of_compared(wildcards):
+    """The measures of the first experiment, the main one first, which the others must share."""
+    metrics = {name: one.metrics for name, one in compared(wildcards).items()}
+    try:
+        return shared_metrics(metrics, wildcards.comparison)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def category_of(wildcards):

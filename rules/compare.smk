@@ -1,9 +1,19 @@
 """
 Train what people use today, on the same splits and latents.
 
-needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, latents/{block}/
+needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, latents/{block}/; for an oracle features/
 makes   <results>/{experiment}/comparators/{family}/{block}.parquet, the predictions of all methods of the family
 """
+
+# A change of any other setting does not train a family again.
+READ_BY_FAMILY = {
+    "networks": {"task", "cohort", "late_fusion"},
+    "double_budget": {"task", "cohort", "late_fusion"},
+    "linear": {"task"},
+    "boosting": {"task"},
+    "cooperative": {"task", "cohort", "cooperative"},
+    "oracle": {"task", "cohort"},
+}
 
 
 rule train_comparators:
@@ -11,6 +21,12 @@ rule train_comparators:
         samples="<results>/{experiment}/samples.parquet",
         splits="<results>/{experiment}/splits/{block}.parquet",
         latents="<results>/{experiment}/latents/{block}",
+        # The truth is among them; the other families read latents.
+        features=branch(
+            lambda wildcards: wildcards.family == "oracle",
+            then="<results>/{experiment}/features",
+            otherwise=[],
+        ),
     output:
         predictions="<results>/{experiment}/comparators/{family}/{block}.parquet",
     log:
@@ -20,9 +36,9 @@ rule train_comparators:
     threads: study.settings.threads
     params:
         code=code_of("train_comparators", family=True),
-        cohort=setting("cohort"),
-        task=setting("task"),
-        late_fusion=setting("late_fusion"),
+        settings=lambda wildcards: experiment_of(wildcards).model_dump(
+            mode="json", include=READ_BY_FAMILY[wildcards.family]
+        ),
         modalities=modalities_of,
         seeds=seeds_of_block,
         threads=study.settings.threads,

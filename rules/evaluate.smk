@@ -1,8 +1,10 @@
 """
 Choose the ensembles on the validation part and score every method. The only rule that reads the test part's targets.
 
-needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, cohort/{block}/, comparators/*/{block}.parquet
-makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parquet, scores/{block}.parquet
+needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, cohort/{block}/, comparators/*/{block}.parquet,
+        stacking/{block}.parquet unless it is switched off
+makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parquet, scores/{block}.parquet, and scores at
+        every penalty (by_penalty/{block}.parquet) and of fewer students (by_students/{block}.parquet)
 """
 
 
@@ -13,10 +15,13 @@ rule evaluate_block:
         predictions="<results>/{experiment}/cohort/{block}/predictions.safetensors",
         selection="<results>/{experiment}/cohort/{block}/selection.tsv",
         comparators=comparators_of,
+        stacking=stacking_of,
     output:
         ensembles="<results>/{experiment}/ensembles/{block}.tsv",
         predictions="<results>/{experiment}/predictions/{block}.parquet",
         scores="<results>/{experiment}/scores/{block}.parquet",
+        by_penalty="<results>/{experiment}/by_penalty/{block}.parquet",
+        by_students="<results>/{experiment}/by_students/{block}.parquet",
     log:
         "<logs>/{experiment}/evaluate_block/{block}.log",
     conda:

@@ -7,13 +7,14 @@ from metafusion.files import read_table, write_table
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
-    samples, splits = read_table(input.samples), read_table(input.splits)
-    seeds = stored.read(input.predictions, input.selection, splits, params.seeds)
-    comparators = [read_table(path) for path in input.comparators]
-    members, predictions, scores = evaluation.evaluate(
-        samples, seeds, comparators, params.task, params.metrics, Ensemble(**params.ensemble)
-    )
+    samples, splits, settings = read_table(input.samples), read_table(input.splits), Ensemble(**params.ensemble)
+    seeds = list(stored.read(input.predictions, input.selection, splits, params.seeds))
+    others = [read_table(path) for path in (*input.comparators, *input.stacking)]
+    task, metrics = params.task, params.metrics
+    members, predictions, scores = evaluation.evaluate(samples, seeds, others, task, metrics, settings)
     write_table(members, output.ensembles)
     write_table(predictions, output.predictions)
     write_table(scores, output.scores)
+    write_table(evaluation.by_penalty(samples, seeds, task, metrics, settings), output.by_penalty)
+    write_table(evaluation.by_students(samples, seeds, task, metrics[0], settings), output.by_students)
     log.info("%d methods scored for %d seeds", predictions["method"].nunique(), len(params.seeds))

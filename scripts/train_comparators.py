@@ -7,9 +7,11 @@ import pandas as pd
 
 from metafusion import latents
 from metafusion.cohort.seed_data import collect
-from metafusion.config.models import Cohort
+from metafusion.comparators.options import Options
+from metafusion.config.sources import TRUTH
 from metafusion.files import read_table, write_table
 from metafusion.predictions import long_predictions
+from metafusion.samples import feature_matrix
 from metafusion.splits import parts_of
 from metafusion.targets import classes_of
 from metafusion.workflow.job import job
@@ -19,12 +21,16 @@ family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
 
 with job(snakemake) as (input, output, params, log):
     samples, splits = read_table(input.samples), read_table(input.splits)
-    views, settings, task = latents.read(input.latents, params.modalities), Cohort(**params.cohort), params.task
+    views, task = latents.read(input.latents, params.modalities), params.settings["task"]
     data = {seed: collect(samples, splits, views, seed, task) for seed in params.seeds}
-    answers = family.train(data, params.modalities, settings, task, params.late_fusion)
+    parts = {seed: parts_of(splits, seed) for seed in params.seeds}
+    truth = None
+    if features := input.get("features"):
+        truth = {seed: feature_matrix(features, TRUTH, parts[seed]["sample"])[0] for seed in params.seeds}
+    answers = family.train(data, params.modalities, Options(truth=truth, **params.settings))
     classes, tables = classes_of(samples, task), []
     for seed, by_method in answers.items():
-        tables.append(long_predictions(by_method, parts_of(splits, seed), classes, seed))
+        tables.append(long_predictions(by_method, parts[seed], classes, seed))
         log.info("seed %d: %s", seed, ", ".join(by_method))
         for method in (method for method, outputs in by_method.items() if np.isnan(outputs).all()):
             log.warning("seed %d: %s diverged and has no score (lower cohort.learning_rate may help)", seed, method)

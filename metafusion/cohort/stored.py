@@ -21,6 +21,7 @@ class StoredSeed:
     seen: np.ndarray
     losses: np.ndarray
     chosen: int
+    penalties: list[float]
 
 
 def read(
@@ -32,8 +33,14 @@ def read(
         parts = parts_of(splits, seed)
         here = choices[choices["seed"] == seed]
         losses = here.pivot(index="penalty", columns="student", values="validation_loss").to_numpy()
-        chosen = int(np.flatnonzero(here.groupby("penalty", sort=True)["chosen"].first())[0])
+        chosen = here.groupby("penalty", sort=True)["chosen"].first()
         count = len(parts)
         yield StoredSeed(
-            seed, parts, arrays["predictions"][index][:, :, :count], arrays["seen"][index][:, :count], losses, chosen
+            seed=seed,
+            parts=parts,
+            predictions=arrays["predictions"][index][:, :, :count],
+            seen=arrays["seen"][index][:, :count],
+            losses=losses,
+            chosen=int(np.flatnonzero(chosen)[0]),
+            penalties=chosen.index.tolist(),
         )

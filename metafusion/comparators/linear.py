@@ -6,17 +6,16 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from metafusion import ensembles
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
+from metafusion.comparators.options import Options
 from metafusion.comparators.prior import prior
-from metafusion.config.models import Cohort, Task
+from metafusion.config.models import Task
 from metafusion.errors import UserError
 
 STRENGTHS = np.logspace(-4, 2, 13)
 """Grid of the inverse strength of the linear comparators' penalty; the validation part chooses."""
 
 
-def train(
-    data: dict[int, SeedData], modalities: list[str], settings: Cohort, task: Task, late_fusion: str
-) -> dict[int, dict[str, np.ndarray]]:
+def train(data: dict[int, SeedData], modalities: list[str], options: Options) -> dict[int, dict[str, np.ndarray]]:
     """Fit logistic or ridge regression on raw features: all of them, and each modality; and the prior.
 
     The strength of the penalty is chosen from :data:`STRENGTHS` by the validation loss, as the networks choose their
@@ -27,9 +26,8 @@ def train(
     data : dict of int to SeedData
         By seed.
     modalities : list of str
-    settings, late_fusion
-        Of the networks; every family is called alike.
-    task : 'classification' or 'regression'
+    options : Options
+        Nothing but ``task`` is read.
 
     Returns
     -------
@@ -37,8 +35,7 @@ def train(
         By seed: ``logistic_regression`` or ``ridge_regression``, the same with ``_<modality>``, and ``prior``. A sample
         without the modality gets the prior of the training part.
     """
-    del settings, late_fusion
-    return {seed: _answers(one, modalities, task) for seed, one in data.items()}
+    return {seed: _answers(one, modalities, options.task) for seed, one in data.items()}
 
 
 def _answers(data: SeedData, modalities: list[str], task: Task) -> dict[str, np.ndarray]:

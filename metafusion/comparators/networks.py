@@ -1,7 +1,5 @@
 """The students' network without a cohort: each modality alone, early fusion and late fusion."""
 
-from typing import Literal
-
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.linear_model import LinearRegression
@@ -10,17 +8,12 @@ from metafusion import ensembles
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
 from metafusion.cohort.train import train as train_cohort
+from metafusion.comparators.options import Options
 from metafusion.comparators.prior import prior
 from metafusion.config.models import Cohort, Task
 
 
-def train(
-    data: dict[int, SeedData],
-    modalities: list[str],
-    settings: Cohort,
-    task: Task,
-    late_fusion: Literal["probabilities", "outputs"],
-) -> dict[int, dict[str, np.ndarray]]:
+def train(data: dict[int, SeedData], modalities: list[str], options: Options) -> dict[int, dict[str, np.ndarray]]:
     """Train the students' network alone on raw features: each modality, and all of them (early fusion); fuse late.
 
     Budget, initial weights and mini-batches are those of an independent student, so that early fusion *is* the student
@@ -31,11 +24,8 @@ def train(
     data : dict of int to SeedData
         By seed.
     modalities : list of str
-    settings : Cohort
-        Of which the main head and the budget of epochs count, not the penalties nor further heads.
-    task : 'classification' or 'regression'
-    late_fusion : 'probabilities' or 'outputs'
-        Classification: late fusion is the mean of the modalities' probabilities, or of their logits.
+    options : Options
+        With ``cohort`` and ``late_fusion``.
 
     Returns
     -------
@@ -44,16 +34,29 @@ def train(
         logarithm) and, in regression, ``late_fusion_stacked`` (least squares on the validation part). A sample without
         the modality gets the prior of the training part. NaN where a network diverged, and where late fusion needs it.
     """
+    return train_for(options.cohort.budget, data, modalities, options)
+
+
+def train_for(
+    epochs: int, data: dict[int, SeedData], modalities: list[str], options: Options
+) -> dict[int, dict[str, np.ndarray]]:
+    """Do what :func:`train` does for another number of epochs."""
     names = {f"modality_{name}": only([name], modalities) for name in modalities}
     if len(modalities) > 1:
         names["early_fusion"] = only(modalities, modalities)
-    alone = {"penalties": [0.0], "epochs": settings.budget, "more_heads": [], "warm_start": False}
-    trained = train_cohort(data, list(names.values()), {}, settings.model_copy(update=alone), task)
+    trained = train_cohort(data, list(names.values()), {}, alone(options.cohort, epochs), options.task)
     answers = {}
     for seed, one in data.items():
         run = trained[seed]
-        answers[seed] = _answers(one, run.predictions[0], run.seen, modalities, task, late_fusion)
+        answers[seed] = _answers(one, run.predictions[0], run.seen, modalities, options.task, options.late_fusion)
     return answers
+
+
+def alone(settings: Cohort, epochs: int) -> Cohort:
+    """Return the settings of networks with the main head that are trained without a cohort."""
+    return settings.model_copy(
+        update={"penalties": [0.0], "epochs": epochs, "more_heads": [], "warm_start": False},
+    )
 
 
 def _answers(

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from metafusion.config.base import Settings
-from metafusion.config.models import Cohort, Ensemble, Experiment, Representations, Split, Study
+from metafusion.config.models import Cohort, Cooperative, Ensemble, Experiment, Representations, Split, Study
 from metafusion.config.sources import AnySource, Source
 from metafusion.errors import UserError
 from metafusion.files import whole
@@ -98,20 +98,27 @@ def schema_of(model: type[Settings]) -> dict[str, Any]:
         listed = {key: seeds.pop(key) for key in ("type", "items", "minItems")}
         listed |= {"items": {"minimum": 0, "type": "integer"}, "uniqueItems": True}
         seeds["anyOf"] = [listed, {"minimum": 1, "type": "integer"}]
+    else:
+        experiments = schema["properties"]["experiments"]
+        listed = {key: experiments.pop(key) for key in ("type", "items", "minItems")}
+        experiments["anyOf"] = [listed, {"minLength": 1, "type": "string"}]
     return schema
 
 
 def readme() -> str:
     """Return ``config/README.md``: a table of keys for every mapping."""
+    study = schema_of(Study)
     parts = [
         INTRODUCTION,
-        _section(2, "`config.yaml`", Study, schema_of(Study)),
+        _section(2, "`config.yaml`", Study, study),
+        *(_section(3, path, inner, study) for path, inner in _parts_of(Study)),
         _section(2, "An experiment", Experiment, schema_of(Experiment)),
     ]
     mappings = {
         "`representations`, each modality": Representations,
         "`cohort`": Cohort,
         "`ensemble`": Ensemble,
+        "`cooperative`": Cooperative,
         "`split`": Split,
     }
     schema = schema_of(Experiment)
@@ -150,7 +157,7 @@ def _parts_of(model: type[Settings]) -> list[tuple[str, type[Settings]]]:
     """Return the mappings inside a mapping, with the keys that lead there."""
     found = []
     for name, field in model.model_fields.items():
-        each = {dict: ", each modality", list: ", each"}.get(get_origin(field.annotation), "")
+        each = ", each" if get_origin(field.annotation) in (dict, list) else ""
         found += [(f"`{name}`{each}", inner) for inner in _models_in(field.annotation)]
     return found
 

@@ -185,7 +185,7 @@ class Cooperative(Settings):
     """Cooperative learning, a comparator (Ding et al. 2022)."""
 
     agreements: list[Penalty] = Field(
-        default=[0.0, 0.5, 0.99, 3.0],
+        default=[0.0, 0.5, 2.0],
         min_length=1,
         description="Weights of the agreement penalty to choose from by the validation loss; the method with a joint "
         "network takes those below 1.",
@@ -427,6 +427,10 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _comparators_fit(self) -> "Experiment":
+        if "double_budget" in self.comparators and len(self.representations) < 2:
+            raise ValueError(
+                "comparators: 'double_budget' is of early and late fusion, which need two modalities; remove it"
+            )
         if "cooperative" in self.comparators:
             if self.task != "regression":
                 raise ValueError("comparators: 'cooperative' is for 'task: regression'; remove it")
@@ -512,6 +516,14 @@ def _merged(old: Any, new: Any) -> Any:
     return old | {key: _merged(old.get(key), value) for key, value in new.items()}
 
 
+def _labelled(given: Any) -> Any:
+    if not isinstance(given, list):
+        return given
+    if not all(isinstance(name, str) for name in given) or len(set(given)) < len(given):
+        raise ValueError(f"each experiment may stand once, by its name, found {given}")
+    return {name: name for name in given}
+
+
 class Comparison(Settings):
     """What is compared across experiments."""
 
@@ -521,8 +533,13 @@ class Comparison(Settings):
         "penalty."
     )
     title: str = Field(description="One line for tables and figures.")
-    experiments: list[str] = Field(
-        min_length=1, description="Some of the study's experiments, as they are called there, in the order wanted."
+    experiments: Annotated[
+        dict[str, str],
+        BeforeValidator(_labelled, json_schema_input_type=Annotated[list[str], Field(min_length=1)] | dict[str, str]),
+    ] = Field(
+        min_length=1,
+        description="Some of the study's experiments, as they are called there, in the order wanted: a list, or a "
+        "mapping of labels for tables and figures to experiments.",
     )
 
 
@@ -583,7 +600,7 @@ class Study(Settings):
     def _comparisons_name_experiments(self) -> "Study":
         called = [name.rpartition("/")[2].replace(".yaml", "").replace(".yml", "") for name in self.experiments]
         for name, comparison in self.comparisons.items():
-            for one in comparison.experiments:
+            for one in comparison.experiments.values():
                 if one not in called:
                     raise ValueError(
                         f"comparisons.{name}: {one!r} is none of the study's experiments; {did_you_mean(one, called)}"

@@ -335,6 +335,27 @@ def test_every_penalty_starts_from_the_same_weights_and_batches(engine):
     np.testing.assert_allclose(trained.predictions[0], trained.predictions[1], rtol=1e-6)
 
 
+@by_each_engine
+def test_a_repetition_trains_the_same_seed_from_other_weights(engine):
+    data = {3: some_data(3, "regression", missing=0)}
+    found = []
+    for repetition in (0, 1, 2):
+        networks, chosen = cohort(MIXED, repetition=repetition, **BUSY)
+        found.append(engine(data, networks, chosen, "regression")[3])
+    curves = np.stack([curves_of(one, "task_loss").to_numpy() for one in found])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (np.abs(curves[one] - curves[other]) > 1e-6).all()
+    # The problem is the same, and so is what can be seen of it.
+    assert all((one.seen == found[0].seen).all() for one in found)
+
+
+def test_both_engines_agree_on_a_repetition():
+    data = {3: some_data(3, "regression")}
+    networks, chosen = cohort(MIXED, repetition=2, **BUSY)
+    both = [engine(data, networks, chosen, "regression")[3] for engine in ENGINES.values()]
+    assert_same(*both, 1e-6)
+
+
 def test_a_strong_penalty_pulls_students_together():
     networks, chosen = cohort(penalties=[0, 50], epochs=15)
     trained = packed.train({3: some_data(3, "regression", missing=0)}, networks, chosen, "regression")[3]

@@ -3,15 +3,20 @@
 import copy
 import re
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from metafusion.cohort.students import all_students
 from metafusion.cohort.teachers import teaching_weights
+from metafusion.config import models
 from metafusion.config.load import load_experiment, load_study, read_yaml, validate
-from metafusion.config.models import Cohort, Experiment, Representations, Study
+from metafusion.config.models import Cohort, Experiment, Representations, Study, with_variant
 from metafusion.config.sources import AdData, ChannelGroup, MriSimulated, Simulation
 from metafusion.errors import UserError, did_you_mean
+
+EXPERIMENTS = Path(__file__).parents[2] / "config/experiments"
 
 LINES = {
     "title": "title: A test",
@@ -68,7 +73,8 @@ def test_an_unknown_key_of_a_representation_is_named_with_the_nearest_known_one(
 
 
 def test_a_key_like_none_known_lists_what_is_known(load):
-    assert refusal(load, "ensemble: {zzz: 1}").endswith("unknown key 'zzz'; Known: independent_list, keep, most, start")
+    message = refusal(load, "cooperative: {zzz: 1}")
+    assert message.endswith("cooperative: unknown key 'zzz'; Known: agreements, joint_residual")
 
 
 @pytest.mark.parametrize(
@@ -297,6 +303,9 @@ SWITCHES = [
     ("ensemble.independent_list", "selected", "reused"),
     ("split.unit", "subject", "sample"),
     ("split.stratify", True, False),
+    ("split.random_state", "independent", "seed"),
+    ("cooperative.agreements", [0, 0.5, 2], [0, 0.99]),
+    ("cooperative.joint_residual", "included", "left_out"),
     ("late_fusion", "probabilities", "outputs"),
     ("representations.first.fit_on", "train", "train_and_validation"),
     ("representations.second.fit_on", "train", "train_and_validation"),
@@ -517,10 +526,44 @@ def test_a_channel_group_without_any_feature_is_refused():
         ChannelGroup(channels=["Cz"], bins=0, bands={})
 
 
-@pytest.mark.parametrize("wrong", [{"widths": (0, 3)}, {"private_latents": (0, 0)}, {"private_latents": (-1, 3)}])
-def test_a_simulation_without_variables_or_latents_is_refused(wrong):
-    with pytest.raises(ValueError, match="widths must be positive"):
-        Simulation(kind="simulation", **wrong)
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"widths": [0, 3]}, "widths.0: Input should be greater than or equal to 1; found 0"),
+        ({"widths": []}, "widths: List should have at least 1 item"),
+        ({"widths": [2] * 9}, "widths: List should have at most 8 items"),
+        ({"private_latents": [0, 0]}, "there must be at least one latent variable"),
+        ({"private_latents": [3, 0]}, "private_latents: modality 'second' has no latent variable to observe"),
+        ({"private_latents": [-1, 3]}, "private_latents.0: Input should be greater than or equal to 0; found -1"),
+    ],
+)
+def test_a_simulation_without_variables_or_latents_is_refused(wrong, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        validate(Simulation, {"kind": "simulation"} | wrong, "f.yaml")
+
+
+FOUR = {
+    "kind": "simulation",
+    "widths": [4, 3, 2, 1],
+    "private_latents": [2, 2, 2, 2],
+    "noise": [0, 0, 0, 0],
+    "transforms": ["linear"] * 5,
+    "strengths": [1, 1, 1, 1, 0],
+}
+
+
+@pytest.mark.parametrize("key", ["private_latents", "noise", "transforms", "strengths"])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_list_of_a_simulation_that_does_not_fit_its_widths_is_refused_with_the_number_wanted(key, change):
+    values = FOUR[key][:-1] if change < 0 else [*FOUR[key], FOUR[key][0]]
+    shared = " and one for the shared latents" if key in ("transforms", "strengths") else ""
+    with pytest.raises(UserError, match=rf"^f\.yaml: {key}: 4 widths need 4 values{shared}, found \["):
+        validate(Simulation, FOUR | {key: values}, "f.yaml")
+
+
+def test_modalities_of_a_simulation_are_as_many_as_its_widths():
+    assert validate(Simulation, FOUR, "f.yaml").modality_names == ["first", "second", "third", "fourth"]
+    assert Simulation(kind="simulation").modality_names == ["first", "second"]
 
 
 @pytest.mark.parametrize(("subjects", "size", "count"), [(60, 15, 4), (61, 15, 5), (9, 15, 1)])
@@ -617,3 +660,289 @@ def test_a_name_listed_twice_is_refused(key):
     twice = {"metrics": ["accuracy", "accuracy"], "comparators": ["linear", "linear"]}[key]
     with pytest.raises(UserError, match=f"{key}: each may stand once"):
         validate(Experiment, BASIC | {"representations": {"blood": ["raw"]}, key: twice}, "f.yaml")
+
+
+def test_cooperative_learning_is_refused_where_it_has_no_meaning(load):
+    assert "'cooperative' is for 'task: regression'" in refusal(load, "comparators: [cooperative]")
+    message = refusal(
+        load,
+        "comparators: [cooperative]",
+        task="task: regression",
+        representations="representations: {csf: [raw]}",
+    )
+    assert "'cooperative' needs two modalities or more" in message
+
+
+def test_an_oracle_is_refused_where_no_truth_is_known(load):
+    message = refusal(load, "comparators: [oracle]")
+    assert message.endswith("'oracle' needs 'kind: simulation', whose latent variables are known")
+    assert validate(Experiment, SIMULATED | {"comparators": ["oracle"]}, "f.yaml").comparators == ["oracle"]
+
+
+def test_a_modality_cannot_have_the_name_of_the_truth():
+    content = copy.deepcopy(BASIC)
+    content["source"]["modalities"]["truth"] = content["source"]["modalities"].pop("student")
+    with pytest.raises(UserError, match="a modality cannot be called 'truth'"):
+        validate(Experiment, content | {"representations": {"truth": ["raw"]}}, "f.yaml")
+
+
+@pytest.mark.parametrize(("repetition", "stream"), [(0, "7"), (1, "7/1"), (12, "7/12")])
+def test_a_repetition_has_streams_of_its_own_and_none_has_the_seeds(repetition, stream):
+    assert Cohort(repetition=repetition).stream_of(7) == stream
+
+
+def test_repetitions_and_seeds_share_no_stream():
+    streams = [Cohort(repetition=number).stream_of(seed) for number in range(12) for seed in range(25)]
+    assert len(set(streams)) == len(streams)
+
+
+@pytest.mark.parametrize("switch", [name for name in models.SWITCHES if name != "as_published"])
+def test_a_switch_changes_its_own_keys_only(switch):
+    """Of a switch alone, all that differs from ``corrected`` is as in ``as_published``."""
+    found = switched(switch)
+    differing = {key for key, corrected, _ in SWITCHES if found[key] != corrected}
+    published = {key: value for key, _, value in SWITCHES}
+    assert differing == {key for key in KEYS if switch in key.split(".")}
+    assert all(found[key] == published[key] for key in differing)
+
+
+def switched(variant, content=SIMULATED):
+    dumped = validate(Experiment, with_variant(content, variant), "f.yaml").model_dump()
+    return {keys: reduce(lambda inner, key: inner[key], keys.split("."), dumped) for keys in KEYS}
+
+
+def test_every_switch_together_is_the_protocol_as_published():
+    everything = "+".join(name for name in models.SWITCHES if name != "as_published")
+    assert switched(everything) == {key: published for key, _, published in SWITCHES}
+
+
+def test_the_variant_as_published_is_the_line_in_the_file():
+    asked, written = (
+        validate(Experiment, content, "f.yaml").model_dump(exclude={"title"})
+        for content in (with_variant(SIMULATED, "as_published"), SIMULATED | {"protocol": "as_published"})
+    )
+    assert asked == written
+
+
+def test_a_variant_changes_the_keys_it_names_and_leaves_those_beside_them():
+    content = SIMULATED | {
+        "cohort": {"epochs": 3, "hidden": [8, 4]},
+        "variants": {"long": {"cohort": {"epochs": 9}, "seeds": 2, "representations": {"first": ["raw"]}}},
+    }
+    found = with_variant(content, "long")
+    assert found["cohort"] == {"epochs": 9, "hidden": [8, 4]}
+    assert found["seeds"] == 2
+    assert found["representations"] == SIMULATED["representations"] | {"first": ["raw"]}
+    assert found["source"] == SIMULATED["source"]
+    assert found["title"] == "t [long]"
+    assert "variants" not in found
+
+
+def test_variants_joined_by_plus_are_made_one_after_the_other():
+    content = SIMULATED | {"variants": {"long": {"cohort": {"epochs": 9}}, "longer": {"cohort": {"epochs": 99}}}}
+    assert with_variant(content, "long+longer+warm_start")["cohort"] == {"epochs": 99, "warm_start": True}
+    assert with_variant(content, "longer+long")["cohort"] == {"epochs": 9}
+
+
+def test_a_variant_of_the_files_own_hides_a_switch_of_that_name():
+    content = SIMULATED | {"variants": {"warm_start": {"cohort": {"epochs": 9}}}}
+    assert with_variant(content, "warm_start")["cohort"] == {"epochs": 9}
+
+
+def test_a_variant_does_not_change_the_content_it_was_given():
+    content = copy.deepcopy(SIMULATED) | {"variants": {"long": {"cohort": {"epochs": 9}}}}
+    before = copy.deepcopy(content)
+    with_variant(content, "long+fit_on+as_published")
+    assert content == before
+
+
+@pytest.fixture
+def variants_folder(study_folder):
+    lines = [*LINES.values(), "variants: {long: {cohort: {epochs: 99}}, same: {cohort: {epochs: 30}}, bad: {seeds: 0}}"]
+    (study_folder / "experiments/one.yaml").write_text("\n".join(lines) + "\n")
+    return study_folder
+
+
+def test_a_variant_is_an_experiment_with_a_name_of_its_own(variants_folder):
+    study = load_study({"experiments": ["one", "one@long", "one@long+warm_start"]}, variants_folder)
+    assert list(study.experiments) == ["one", "one@long", "one@long+warm_start"]
+    epochs = {name: one.cohort.epochs for name, one in study.experiments.items()}
+    assert epochs == {"one": 30, "one@long": 99, "one@long+warm_start": 99}
+    assert [one.cohort.warm_start for one in study.experiments.values()] == [False, False, True]
+    assert study.experiments["one@long"].title == "A test [long]"
+
+
+def test_a_variant_of_a_file_elsewhere_is_called_after_the_file(variants_folder):
+    path = variants_folder / "experiments/one.yaml"
+    assert list(load_study({"experiments": [f"{path}@long"]}, variants_folder).experiments) == ["one@long"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "words"),
+    [
+        ("lnog", r"one\.yaml: no variant 'lnog'; did you mean 'long'\? Known: .*as_published.*long"),
+        ("warm_strat", "did you mean 'warm_start'"),
+        ("long+", "no variant ''; "),
+        ("same", r"one\.yaml@same: this variant changes nothing in the experiment; leave it out"),
+        ("corrected", "no variant 'corrected'"),
+        ("bad", r"one\.yaml@bad: seeds: "),
+        ("random_streams", r"one\.yaml@random_streams: source.* unknown key 'random_streams'"),
+    ],
+)
+def test_a_variant_that_is_unknown_wrong_or_without_effect_is_refused(variants_folder, variant, words):
+    with pytest.raises(UserError, match=words):
+        load_study({"experiments": [f"one@{variant}"]}, variants_folder)
+
+
+def test_a_mistake_in_the_file_itself_is_not_told_of_the_variant(variants_folder):
+    (variants_folder / "experiments/two.yaml").write_text("\n".join([*LINES.values(), "seeds: 0"]) + "\n")
+    with pytest.raises(UserError, match=r"two\.yaml: seeds: "):
+        load_study({"experiments": ["two@warm_start"]}, variants_folder)
+
+
+def test_a_name_of_a_variant_is_fit_for_a_folder(load):
+    assert "variants.a/b" in refusal(load, "variants: {a/b: {seeds: 3}}")
+    assert "variants.a+b" in refusal(load, "variants: {a+b: {seeds: 3}}")
+
+
+def test_experiments_can_be_one_text_with_commas(study_folder):
+    assert list(load_study({"experiments": "two, one"}, study_folder).experiments) == ["two", "one"]
+    assert list(load_study({"experiments": "one"}, study_folder).experiments) == ["one"]
+
+
+def test_the_number_of_seeds_of_the_study_wins_over_every_file(variants_folder):
+    study = load_study({"experiments": ["one", "two", "one@long"], "seeds": 7}, variants_folder)
+    assert [one.seeds for one in study.experiments.values()] == [[1, 2, 3, 4, 5, 6, 7]] * 3
+
+
+def test_the_folder_of_comparisons_is_no_experiment(study_folder):
+    (study_folder / "experiments/comparisons.yaml").write_text("\n".join(LINES.values()) + "\n")
+    with pytest.raises(UserError, match="the name 'comparisons' is taken"):
+        load_study({"experiments": ["comparisons"]}, study_folder)
+
+
+def compared(*experiments, listed=("one", "my/two.yaml@warm_start"), **labelled):
+    comparison = {"kind": "settings", "title": "Both", "experiments": labelled or list(experiments)}
+    return validate(Study, {"experiments": list(listed), "comparisons": {"both": comparison}}, "c.yaml")
+
+
+def test_a_comparison_names_experiments_as_the_results_are_called():
+    found = compared("two@warm_start", "one").comparisons["both"].experiments
+    assert list(found.items()) == [("two@warm_start", "two@warm_start"), ("one", "one")]
+
+
+def test_experiments_of_a_comparison_may_have_labels():
+    assert compared(warm="two@warm_start").comparisons["both"].experiments == {"warm": "two@warm_start"}
+    with pytest.raises(UserError, match=r"comparisons\.both: 'three' is none of the study's"):
+        compared(warm="three")
+
+
+def test_an_experiment_stands_once_in_a_comparison():
+    with pytest.raises(UserError, match="each experiment may stand once"):
+        compared("one", "one")
+
+
+def test_double_budget_needs_something_to_fuse():
+    alone = SIMULATED | {"representations": {"first": ["raw"]}, "comparators": ["double_budget"]}
+    with pytest.raises(UserError, match="'double_budget' is of early and late fusion, which need two modalities"):
+        validate(Experiment, alone, "one.yaml")
+
+
+@pytest.mark.parametrize(
+    ("unknown", "words"), [("two@warm", "did you mean 'two@warm_start'"), ("three", "Known: one, two@warm_start")]
+)
+def test_a_comparison_of_an_experiment_that_does_not_run_is_refused(unknown, words):
+    with pytest.raises(UserError, match=rf"comparisons\.both: '{unknown}' is none of the study's .*{words}"):
+        compared("one", unknown)
+
+
+@pytest.mark.parametrize("name", ["two words", "a/b", "1st"])
+def test_a_name_of_a_comparison_is_fit_for_a_folder(name):
+    comparison = {"kind": "settings", "title": "Both", "experiments": ["one"]}
+    with pytest.raises(UserError, match=rf"comparisons\.{name}"):
+        validate(Study, {"experiments": ["one"], "comparisons": {name: comparison}}, "c.yaml")
+
+
+EARLY_SIZES = [80, 70, 60, 50, "absent"], [90, 80, 70, 60, "absent"]
+LATE_SIZES = [120, 100, 80, 60, "absent"], [120, 100, 80, 60, "absent"]
+LINEAR_SIZES = ["raw", 400, 300, 200, "absent"], ["raw", 300, 200, 100, "absent"]
+LINEAR, QUADRATIC = ["linear"] * 3, ["linear", "linear", "quadratic"]
+PUBLISHED = {
+    # Widths, private latents, shared, noise, transforms, strengths, of products, number of products.
+    "1_1": ([500, 400], [20, 30], 0, [0.4, 0.4], LINEAR, [1, 1, 0], 0, 0),
+    "1_2": ([2000, 100], [20, 20], 0, [0.1, 0.1], ["quadratic", "linear", "linear"], [1, 1, 0], 1, 40),
+    "1_3": ([2000, 100], [20, 20], 0, [0.5, 0.1], ["quadratic", "linear", "linear"], [1, 1, 0], 1, 40),
+    "2_1": ([500, 400], [50, 30], 20, [0.4, 0.4], LINEAR, [0, 0, 1], 0, 0),
+    "2_2": ([2000, 400], [50, 30], 20, [0.3, 0.3], QUADRATIC, [0, 0, 1], 0, 0),
+    "2_3": ([2000, 400], [50, 30], 20, [0.5, 0.3], QUADRATIC, [0, 0, 1], 0, 0),
+    "negative_small": ([2000, 400], [50, 30], 20, [0.3, 0.3], QUADRATIC, [0, 0, 1], 0, 0),
+    "negative_large": ([2000, 400], [50, 30], 20, [0.3, 0.3], QUADRATIC, [0, 0, 1], 0, 0),
+    "four": (
+        [300, 200, 100, 50],
+        [20, 20, 10, 10],
+        0,
+        [0.5, 0.1, 0.2, 0.1],
+        ["quadratic", *["linear"] * 4],
+        [1, 1, 1, 1, 0],
+        0,
+        0,
+    ),
+}
+NEGATIVE = [0, 1, 3, 5, 10]
+COHORTS = {
+    # Representations, extractor, head, epochs, penalties, students.
+    "1_1": (LINEAR_SIZES, "separate", [128, 64], 10, [0, 0.99, 3], 24),
+    "1_2": (EARLY_SIZES, "pca", [300, 200, 100], 30, [0, 0.99, 3], 24),
+    "1_3": (EARLY_SIZES, "pca", [300, 200, 100], 30, [0, 0.99, 3], 24),
+    "2_1": (LINEAR_SIZES, "separate", [128, 64], 30, [0, 0.99, 3], 24),
+    "2_2": (LATE_SIZES, "pca", [300, 200, 100], 30, [0, 0.99, 3], 24),
+    "2_3": (LATE_SIZES, "pca", [300, 200, 100], 30, [0, 0.99, 3], 24),
+    "negative_small": (([80, 60, 50, "absent"], [60, "absent"]), "pca", [300, 200, 100], 30, NEGATIVE, 7),
+    "negative_large": (
+        ([100, 80, 60, 50, "absent"], [100, 80, 60, "absent"]),
+        "pca",
+        [300, 200, 100],
+        30,
+        NEGATIVE,
+        19,
+    ),
+    "four": (([50, 30], [80, 50, 30], [30], [20]), "pca", [300, 200, 100], 10, [0, 0.99, 3], 6),
+}
+
+
+@pytest.mark.parametrize("protocol", ["", "as_published"])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_data_of_a_packaged_simulation_have_the_authors_constants(name, protocol):
+    widths, private, shared, noise, transforms, strengths, products, number = PUBLISHED[name]
+    source = load_experiment(EXPERIMENTS / f"simulation_{name}.yaml", protocol).source
+    assert (source.samples, source.widths, source.private_latents) == (2000, widths, private)
+    assert (source.shared_latents, source.noise, source.transforms) == (shared, noise, transforms)
+    assert (source.strengths, source.interaction_strength) == (strengths, products)
+    assert source.interaction_fraction * private[0] * private[1] == pytest.approx(number)
+
+
+@pytest.mark.parametrize("protocol", ["", "as_published"])
+@pytest.mark.parametrize("name", COHORTS)
+def test_cohorts_of_a_packaged_simulation_have_the_authors_constants(name, protocol):
+    sizes, extractor, hidden, epochs, penalties, students = COHORTS[name]
+    found = load_experiment(EXPERIMENTS / f"simulation_{name}.yaml", protocol)
+    assert [one.sizes for one in found.representations.values()] == list(sizes)
+    assert {one.extractor for one in found.representations.values()} == {extractor}
+    assert [one.hidden for one in found.representations.values()] == [[256] if extractor == "separate" else []] * len(
+        sizes
+    )
+    assert {one.scaling for one in found.representations.values()} == {"none"}
+    cohort = found.cohort
+    assert (cohort.hidden, cohort.epochs, cohort.penalties) == (hidden, epochs, penalties)
+    assert (cohort.learning_rate, cohort.batch_size, cohort.teaching) == (0.001, 64, "clustering")
+    assert (cohort.weight_decay, cohort.dropout, cohort.target_scaling) == (0, 0, "none")
+    assert len(all_students({name: one.names for name, one in found.representations.items()})) == students
+    assert (found.split.test_fraction, found.split.validation_fraction, found.metrics[0]) == (0.2, 0.2, "mse")
+    assert (found.ensemble.stacking_epochs, found.ensemble.stacking_learning_rate) == (10, 0.1)
+
+
+@pytest.mark.parametrize("name", ["negative_small", "negative_large"])
+def test_the_study_of_negative_learning_has_a_variant_that_learns_from_the_worst(name):
+    path = EXPERIMENTS / f"simulation_{name}.yaml"
+    usual, adversarial = (load_experiment(path, variant) for variant in ("", "adversarial"))
+    assert adversarial.cohort == usual.cohort.model_copy(update={"teaching": "worst_cluster"})

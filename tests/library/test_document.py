@@ -141,6 +141,11 @@ def test_the_default_experiment_says_what_holds_without_it():
         ("cohort", {"teaching": "worst_cluster", "clusters": "elbow"}),
         ("representations.csf", {"sizes": ["raw", 2], "extractor": "encoder", "hidden": [8], "fine_tune": True}),
         ("protocol", "as_published"),
+        ("comparators", ["networks", "boosting"]),
+        ("cooperative", {"agreements": [0.5], "joint_residual": "left_out"}),
+        ("ensemble", {"stacking_epochs": 0}),
+        ("split", {"random_state": "seed"}),
+        ("variants", {"long": {"cohort": {"epochs": 100}}, "more": {"seeds": 9}}),
     ],
 )
 def test_schema_and_models_both_accept_what_is_right(keys, value, experiment_schema):
@@ -179,7 +184,16 @@ def test_schema_and_models_both_accept_what_is_right(keys, value, experiment_sch
         ("seeds", [-1]),
         ("seeds", [3, 3]),
         ("split", {"test_fraction": 1}),
+        ("split", {"random_state": 3}),
         ("metrics", ["f1"]),
+        ("comparators", ["coop"]),
+        ("cooperative", {"agreements": []}),
+        ("cooperative", {"agreements": [-0.5]}),
+        ("cooperative", {"joint_residual": "forgotten"}),
+        ("cohort", {"repetition": -1}),
+        ("ensemble", {"stacking_learning_rate": 0}),
+        ("variants", {"a": 3}),
+        ("source", {"kind": "simulation", "widths": []}),
     ],
 )
 def test_schema_and_models_both_refuse_what_is_wrong(keys, value, experiment_schema):
@@ -187,6 +201,23 @@ def test_schema_and_models_both_refuse_what_is_wrong(keys, value, experiment_sch
     assert not experiment_schema.is_valid(content)
     with pytest.raises(UserError):
         validate(Experiment, content, "test")
+
+
+COMPARISON = {"kind": "settings", "title": "Two", "experiments": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"experiments": "a"},
+        {"experiments": "a, b@as_published"},
+        {"experiments": ["a"], "seeds": 100},
+        {"experiments": ["a", "b@x"], "comparisons": {"two": COMPARISON | {"experiments": ["b@x", "a"]}}},
+    ],
+)
+def test_schema_and_models_both_accept_a_right_config(content, config_schema):
+    config_schema.validate(content)
+    validate(Study, content, "test")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +229,10 @@ def test_schema_and_models_both_refuse_what_is_wrong(keys, value, experiment_sch
         {"experiments": ["a"], "device": "gpu"},
         {"experiments": ["a"], "memory_mb": 10},
         {"experiments": ["a"], "gpu_memory_share": 1.5},
+        {"experiments": 3},
+        {"experiments": ["a"], "seeds": 0},
+        {"experiments": ["a"], "comparisons": {"two": COMPARISON | {"kind": "means"}}},
+        {"experiments": ["a"], "comparisons": {"two": COMPARISON | {"experiments": []}}},
     ],
 )
 def test_schema_and_models_both_refuse_a_wrong_config(content, config_schema):

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metafusion.config.models import Ensemble
-from metafusion.ensembles import choose, combine, greedy, inverse, reweighted, task_loss
+from metafusion.ensembles import answer, answering, choose, combine, greedy, inverse, reweighted, task_loss, vote
+from metafusion.errors import UserError
 
 KINDS = ["meta_fusion", "best_single", "simple_average", "weighted_average"]
+VOTES = ["majority_vote", "weighted_vote"]
 
 
 def mse(targets):
@@ -247,6 +249,88 @@ def test_if_all_say_the_same_so_does_the_ensemble():
 def test_logits_are_averaged_not_probabilities():
     answers = np.array([[[2.0, 0.0]], [[0.0, 6.0]]])
     assert combine(answers, np.array([0.5, 0.5]), np.ones((2, 1), bool)).tolist() == [[1.0, 3.0]]
+
+
+def logits_for(labels, classes=3, sure=1.0):
+    """Logits (students, samples, classes) whose largest are those of the labels (students, samples)."""
+    return sure * np.eye(classes)[np.array(labels)]
+
+
+def count_by_hand(labels, weights, seen, classes):
+    """Sums of the weights of those who see the sample and say the class."""
+    students, samples = np.array(labels).shape
+    votes = np.zeros((samples, classes))
+    for n in range(samples):
+        for i in range(students):
+            if seen[i][n]:
+                votes[n, labels[i][n]] += weights[i]
+    return votes
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**31), st.integers(1, 7), st.integers(2, 4), st.sampled_from([0.0, 0.4]))
+def test_the_class_with_most_votes_of_those_who_see_wins(seed, students, classes, unseen):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, (students, 9))
+    seen = random.random((students, 9)) >= unseen
+    seen[0] = True
+    weights = random.uniform(0.1, 1, students)
+    logits = logits_for(labels, classes) + random.uniform(0, 0.9, (students, 9, classes))
+    for given_weights in (weights, np.ones(students)):
+        votes = count_by_hand(logits.argmax(axis=2), given_weights, seen, classes)
+        found = vote(logits, given_weights, seen)
+        assert found.argmax(axis=1).tolist() == votes.argmax(axis=1).tolist()
+        np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+        # Between two classes of a sample, more votes are a larger share, and equal votes an equal one.
+        order = np.sign(votes[:, :, None] - votes[:, None, :])
+        np.testing.assert_array_equal(np.sign(np.round(found[:, :, None] - found[:, None, :], 12)), order)
+
+
+def test_shares_of_votes_have_one_more_vote_divided_among_the_classes():
+    found = vote(logits_for([[0], [0], [1]]), np.full(3, 1 / 3), np.ones((3, 1), bool))
+    np.testing.assert_allclose(np.exp(found), [[7 / 12, 4 / 12, 1 / 12]])
+    found = vote(logits_for([[0], [1]]), np.array([0.2, 0.6]), np.ones((2, 1), bool))
+    np.testing.assert_allclose(np.exp(found), [[2 / 7, 4 / 7, 1 / 7]])
+
+
+@pytest.mark.parametrize("students", [2, 6, 14, 22, 46])
+def test_of_classes_with_equal_votes_the_first_wins(students):
+    labels = np.array([2, 1] * (students // 2))[:, None]
+    found = vote(logits_for(labels), np.full(students, 1 / students), np.ones((students, 1), bool))
+    assert found[0, 1] == found[0, 2] > found[0, 0]
+    assert found.astype(np.float32).argmax(axis=1).tolist() == [1]
+
+
+def test_how_sure_a_student_is_does_not_change_its_vote():
+    labels = [[0, 1, 2], [1, 1, 0], [2, 0, 0]]
+    seen = np.ones((3, 3), bool)
+    quiet, loud = (vote(logits_for(labels, sure=sure), np.ones(3), seen) for sure in (0.1, 1e4))
+    np.testing.assert_array_equal(quiet, loud)
+    means = [combine(logits_for(labels, sure=sure), np.ones(3), seen) for sure in (0.1, 1e4)]
+    assert not np.allclose(*means)
+
+
+def test_votes_are_counted_and_outputs_averaged():
+    # Two students lean to class 0, one is sure of class 1.
+    outputs = np.array([[[0.1, 0.0]], [[0.1, 0.0]], [[0.0, 9.0]]])
+    equal, seen = np.full(3, 1 / 3), np.ones((3, 1), bool)
+    assert answer("majority_vote", outputs, equal, seen).argmax() == 0
+    assert answer("simple_average", outputs, equal, seen).argmax() == 1
+
+
+def test_votes_have_the_weights_of_the_averages_and_only_classes_are_voted_for():
+    answers, losses, seen, targets = some_cohort(0, 5, outputs=3)
+    weights = choose(answers, losses, seen, targets, "classification", Ensemble())
+    assert list(weights) == KINDS + VOTES
+    np.testing.assert_allclose(weights["majority_vote"], 1 / 5)
+    np.testing.assert_allclose(weights["weighted_vote"], 1 / losses / (1 / losses).sum())
+
+
+def test_students_with_a_loss_can_answer():
+    losses, seen = np.array([1.0, np.inf, 0.5]), np.array([[True, False], [True, True], [False, True]])
+    assert answering(losses, seen, 3).tolist() == [True, False, True]
+    with pytest.raises(UserError, match=r"^seed 3: all students that see anything of 1 samples diverged"):
+        answering(np.array([1.0, np.inf, np.inf]), seen, 3)
 
 
 def test_task_loss_of_classes_is_mean_cross_entropy_in_nats():

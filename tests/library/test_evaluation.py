@@ -1,6 +1,7 @@
 """Ensembles and scores of a block, and tables of predictions."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble
 from metafusion.errors import UserError
-from metafusion.evaluation import ensemble_answers, evaluate, score, student_answers
+from metafusion.evaluation import by_penalty, by_students, ensemble_answers, evaluate, score, student_answers
 from metafusion.files import read_table, write_table
 from metafusion.methods import family_of
 from metafusion.predictions import answers_of, long_predictions
@@ -116,7 +117,7 @@ def some_cohort(seed=1, chosen=1, students=4):
     errors = np.square(predictions[:, :, 2:4, 0] - targets[2:4]) * seen[:, 2:4]
     losses = errors.sum(axis=2) / seen[:, 2:4].sum(axis=1)
     samples = pd.DataFrame({"sample": list("abcdef"), "target": targets})
-    return StoredSeed(seed, PARTS, predictions, seen, losses, chosen), samples
+    return StoredSeed(seed, PARTS, predictions, seen, losses, chosen, [0.0, 0.99]), samples
 
 
 LOOSE = Ensemble(keep=1, start=1)
@@ -141,7 +142,7 @@ def without(cohort, penalty, *diverged):
 
 def test_every_ensemble_is_there_for_the_chosen_and_the_independent_cohort():
     answers, members = answers_and_members(*some_cohort())
-    expected = KINDS + [f"independent_{kind}" for kind in KINDS]
+    expected = [*KINDS, *(f"independent_{kind}" for kind in KINDS), "independent_meta_fusion_reused"]
     assert list(answers) == expected
     assert list(members["method"].unique()) == expected
 
@@ -172,27 +173,31 @@ def test_the_independent_ensemble_is_selected_anew():
     assert differing > 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "method"), [(REUSED, "independent_meta_fusion"), (LOOSE, "independent_meta_fusion_reused")]
+)
 @pytest.mark.parametrize("seed", range(10))
-def test_the_list_of_the_chosen_penalty_can_be_reused_with_independent_weights(seed):
+def test_the_list_of_the_chosen_penalty_is_reused_with_independent_weights(seed, settings, method):
     cohort, samples = some_cohort(seed)
-    answers, table = answers_and_members(cohort, samples, REUSED)
+    answers, table = answers_and_members(cohort, samples, settings)
     list_of_chosen = sorted(members_of(table, "meta_fusion"))
     inverse = {student: 1 / cohort.losses[0, student] for student in list_of_chosen}
     expected = {student: value / sum(inverse.values()) for student, value in inverse.items()}
-    assert members_of(table, "independent_meta_fusion") == pytest.approx(expected)
+    assert members_of(table, method) == pytest.approx(expected)
     for sample in range(6):
         voters = [student for student in expected if cohort.seen[student, sample]]
         mean = sum(expected[i] * cohort.predictions[0, i, sample, 0] for i in voters)
         if voters:
             mean /= sum(expected[i] for i in voters)
-            assert answers["independent_meta_fusion"][sample, 0] == pytest.approx(mean, rel=1e-6)
+            assert answers[method][sample, 0] == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_reused_list_changes_the_independent_greedy_ensemble_only():
     cohort, samples = some_cohort(3)
     selected, reused = (answers_and_members(cohort, samples, settings)[1] for settings in (LOOSE, REUSED))
+    assert set(selected["method"]) - set(reused["method"]) == {"independent_meta_fusion_reused"}
     differing = [
-        method for method in selected["method"].unique() if members_of(selected, method) != members_of(reused, method)
+        method for method in reused["method"].unique() if members_of(selected, method) != members_of(reused, method)
     ]
     assert differing == ["independent_meta_fusion"]
 
@@ -203,6 +208,18 @@ def test_a_reused_list_whose_members_all_diverged_alone_is_refused_with_a_remedy
     list_of_chosen = members_of(answers_and_members(cohort, samples, one)[1], "meta_fusion")
     with pytest.raises(UserError, match=r"^seed 3: all members of meta_fusion diverged.*independent_list: selected"):
         answers_and_members(without(cohort, 0, *list_of_chosen), samples, one)
+
+
+def test_a_reused_list_whose_members_all_diverged_alone_has_no_score_where_it_stands_beside_the_selected_one():
+    cohort, samples = some_cohort(3)
+    one = Ensemble(keep=1, start=1, most=1)
+    list_of_chosen = members_of(answers_and_members(cohort, samples, one)[1], "meta_fusion")
+    broken = without(cohort, 0, *list_of_chosen)
+    members, _, scores = evaluate(samples, [broken], [], "regression", ["mse"], one)
+    assert "independent_meta_fusion_reused" not in set(members["method"])
+    missing = scores[scores["value"].isna()]["method"].unique()
+    (one_student,) = list_of_chosen
+    assert sorted(missing) == ["independent_meta_fusion_reused", f"independent_student_{one_student}"]
 
 
 @pytest.mark.parametrize("penalty", [0, 1])
@@ -221,6 +238,7 @@ def test_ensembles_are_those_of_a_cohort_without_the_students_that_diverged(seed
         np.testing.assert_array_equal(found[method], expected[method])
         renamed = {rest[student]: weight for student, weight in members_of(fewer, method).items()}
         assert members_of(members, method) == renamed
+    del found["independent_meta_fusion_reused"]
     assert all(np.isfinite(answer).all() for answer in found.values())
 
 
@@ -318,12 +336,12 @@ def test_every_method_is_scored_in_every_part_and_students_in_the_test_part():
     cohorts = [some_cohort(seed)[0] for seed in (1, 2)]
     _, predictions, scores = evaluated(samples, cohorts, [comparator([1, 2]), comparator([1, 2], ["early_fusion"])])
     assert not scores.duplicated(["method", "seed", "part", "metric"]).any()
-    # 8 ensembles, 2 comparators, 8 students; predictions hold all but the students.
+    # 9 ensembles, 2 comparators, 8 students; predictions hold all but the students.
     counts = scores.groupby(["seed", "part"]).size()
     assert counts.to_dict() == {
-        (seed, part): 18 if part == "test" else 10 for seed in (1, 2) for part in ("train", "validation", "test")
+        (seed, part): 19 if part == "test" else 11 for seed in (1, 2) for part in ("train", "validation", "test")
     }
-    assert predictions.groupby(["seed", "sample"]).size().tolist() == [10] * 12
+    assert predictions.groupby(["seed", "sample"]).size().tolist() == [11] * 12
 
 
 def test_predictions_and_members_are_those_of_the_seed():
@@ -333,6 +351,189 @@ def test_predictions_and_members_are_those_of_the_seed():
     alone = evaluated(samples, cohorts[1:])
     for whole, part in zip(together, alone, strict=True):
         pd.testing.assert_frame_equal(whole[whole["seed"] == 2].reset_index(drop=True), part)
+
+
+def test_votes_are_ensembles_of_classes():
+    random = np.random.default_rng(0)
+    predictions = random.standard_normal((2, 3, 6, 3)).astype(np.float32)
+    cohort = StoredSeed(1, PARTS, predictions, np.ones((3, 6), bool), random.uniform(1, 2, (2, 3)), 1, [0.0, 0.99])
+    answers, members = ensemble_answers(cohort, np.array([0, 2]), "classification", LOOSE)
+    for prefix, index in (("", 1), ("independent_", 0)):
+        favourites = predictions[index].argmax(axis=2)
+        shares = np.stack([(favourites == label).sum(axis=0) for label in range(3)], axis=1)
+        np.testing.assert_array_equal(answers[f"{prefix}majority_vote"].argmax(axis=1), shares.argmax(axis=1))
+        inverse = 1 / cohort.losses[index]
+        expected = dict(enumerate(inverse / inverse.sum()))
+        assert members_of(members, f"{prefix}weighted_vote") == pytest.approx(expected)
+
+
+def penalties_of(samples, cohorts, **changes):
+    options = {"task": "regression", "metrics": ["mse"], "settings": LOOSE} | changes
+    return by_penalty(samples, cohorts, **options)
+
+
+def values_of(table, **where):
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table.set_index("method")["value"]
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_every_penalty_is_scored_as_if_it_were_the_chosen_one(chosen):
+    cohorts = [some_cohort(seed, chosen)[0] for seed in (1, 2)]
+    samples = some_cohort()[1]
+    found = penalties_of(samples, cohorts)
+    assert list(found.columns) == ["seed", "penalty", "method", "part", "metric", "value"]
+    assert set(found["part"]) == {"test"}
+    for cohort in cohorts:
+        for index, penalty in enumerate([0.0, 0.99]):
+            _, _, scores = evaluated(samples, [replace(cohort, chosen=index)])
+            expected = values_of(scores[scores["family"].isin(["cohort", "student"])], part="test")
+            values = values_of(found, seed=cohort.seed, penalty=penalty)
+            pd.testing.assert_series_equal(values[expected.index], expected)
+            assert len(values) == len(expected) == 8
+
+
+def test_a_penalty_at_which_all_diverged_has_no_ensembles():
+    cohort, samples = some_cohort(chosen=0)
+    found = penalties_of(samples, [without(cohort, 1, 0, 1, 2, 3)])
+    values = values_of(found, penalty=0.99)
+    assert list(values.index) == [f"student_{number}" for number in range(4)]
+    assert values.isna().all()
+    assert values_of(found, penalty=0.0).notna().all()
+
+
+def test_samples_that_only_diverged_students_see_are_left_out_at_that_penalty():
+    cohort, samples = some_cohort(chosen=0)
+    cohort.seen[:3, 4] = [True, False, False]
+    cohort.seen[3, 4] = False
+    found = values_of(penalties_of(samples, [without(cohort, 1, 0)]), penalty=0.99)
+    other = samples.assign(target=[*samples["target"][:4], 1e6, samples["target"][5]])
+    pd.testing.assert_series_equal(found, values_of(penalties_of(other, [without(cohort, 1, 0)]), penalty=0.99))
+    assert np.isfinite(found.drop("student_0")).all()
+
+
+def larger_cohort(students, seed=1, seen_by_all=True):
+    random = np.random.default_rng(seed)
+    count = 30
+    parts = pd.DataFrame({"sample": [f"s{i}" for i in range(count)], "part": ["train", "validation", "test"] * 10})
+    targets = random.standard_normal(count)
+    noise = random.standard_normal((2, students, count)) * random.uniform(0.5, 2, (1, students, 1))
+    predictions = (targets + noise)[..., None].astype(np.float32)
+    validation = parts["part"] == "validation"
+    losses = np.square(predictions[..., 0] - targets)[:, :, validation].mean(axis=2)
+    seen = np.ones((students, count), bool)
+    samples = pd.DataFrame({"sample": parts["sample"], "target": targets})
+    return StoredSeed(seed, parts, predictions, seen, losses, 1, [0.0, 0.99]), samples
+
+
+def students_of(samples, cohorts, settings=LOOSE):
+    return by_students(samples, cohorts, "regression", "mse", settings)
+
+
+@pytest.mark.parametrize(
+    ("students", "draws"),
+    [
+        (1, {1: 1}),
+        (2, {1: 2, 2: 1}),
+        (6, {1: 6, 2: 15, 4: 15, 6: 1}),
+        (8, {1: 8, 2: 20, 4: 20, 8: 1}),
+        (24, {1: 20, 2: 20, 4: 20, 8: 20, 16: 20, 24: 1}),
+    ],
+)
+def test_sets_of_students_double_until_all_are_there(students, draws):
+    cohort, samples = larger_cohort(students)
+    found = students_of(samples, [cohort])
+    assert list(found.columns) == ["seed", "students", "draw", "method", "metric", "value"]
+    for method in ("meta_fusion", "best_single", "simple_average"):
+        table = found[found["method"] == method]
+        assert table.groupby("students").size().to_dict() == draws
+        assert not table.duplicated(["students", "draw"]).any()
+    assert len(found) == 3 * sum(draws.values())
+
+
+def test_all_students_together_are_the_ensembles_of_the_cohort():
+    cohort, samples = larger_cohort(9)
+    found = values_of(students_of(samples, [cohort]), students=9)
+    scores = values_of(evaluated(samples, [cohort])[2], part="test")
+    pd.testing.assert_series_equal(found, scores[found.index])
+
+
+def test_of_few_students_every_set_is_scored():
+    cohort, samples = larger_cohort(5)
+    found = students_of(samples, [cohort])
+    tested = cohort.parts["part"] == "test"
+    targets = samples["target"].to_numpy()[tested]
+    answers = cohort.predictions[1, :, tested, 0].T
+    for size in (1, 2, 4):
+        for method, expected in (
+            ("simple_average", lambda members: answers[members].mean(axis=0)),
+            ("best_single", lambda members: answers[min(members, key=lambda one: cohort.losses[1, one])]),
+        ):
+            by_hand = [np.mean((expected(list(m)) - targets) ** 2) for m in combinations(range(5), size)]
+            values = found[(found["students"] == size) & (found["method"] == method)].sort_values("draw")["value"]
+            np.testing.assert_allclose(values, by_hand, rtol=1e-5)
+
+
+def test_sets_of_students_are_those_of_the_seed_and_differ_between_seeds():
+    cohort, samples = larger_cohort(10)
+    alone, again = students_of(samples, [cohort]), students_of(samples, [replace(cohort, seed=5), cohort])
+    pd.testing.assert_frame_equal(alone, again[again["seed"] == 1].reset_index(drop=True))
+    other = again[again["seed"] == 5]
+    assert (other[other["students"] == 4]["value"].to_numpy() != alone[alone["students"] == 4]["value"]).mean() > 0.5
+
+
+def test_students_that_diverged_are_in_no_set():
+    cohort, samples = larger_cohort(6)
+    found = students_of(samples, [without(cohort, 1, 2)])
+    rest = [0, 1, 3, 4, 5]
+    smaller = replace(
+        cohort, predictions=cohort.predictions[:, rest], seen=cohort.seen[rest], losses=cohort.losses[:, rest]
+    )
+    pd.testing.assert_frame_equal(found, students_of(samples, [smaller]))
+
+
+def test_a_set_of_students_is_scored_on_what_it_sees():
+    cohort, samples = larger_cohort(2)
+    tested = np.flatnonzero(cohort.parts["part"] == "test")
+    cohort.seen[1, tested[:6]] = False
+    found = students_of(samples, [cohort])
+    values = values_of(found, students=1, draw=1)
+    targets = samples["target"].to_numpy()
+    expected = np.mean((cohort.predictions[1, 1, tested[6:], 0] - targets[tested[6:]]) ** 2)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_a_set_of_students_is_chosen_on_what_it_sees():
+    cohort, samples = larger_cohort(6)
+    unseen = int(np.flatnonzero(cohort.parts["part"] == "validation")[0])
+    cohort.seen[1:, unseen] = False
+    elsewhere = replace(
+        cohort, parts=cohort.parts.assign(part=cohort.parts["part"].mask(cohort.parts.index == unseen, "train"))
+    )
+    found, expected = (students_of(samples, [one]) for one in (cohort, elsewhere))
+    # Sets are in the order of their members: those without student 0 come last.
+    last = {1: 1, 2: 5, 4: 10}
+    compared = [found["students"].eq(size) & found["draw"].ge(draw) for size, draw in last.items()]
+    rows = np.any(compared, axis=0)
+    assert rows.sum() == 3 * (5 + 10 + 5)
+    pd.testing.assert_frame_equal(found[rows], expected[rows])
+    assert found["value"].notna().all()
+
+
+def test_targets_of_the_test_part_choose_no_student_of_a_set():
+    cohort, samples = larger_cohort(8)
+    tested = cohort.parts["part"] == "test"
+    answers = cohort.predictions[1, :, tested, 0].T
+    winners = []
+    for shift in (0, 50):
+        targets = samples["target"] + shift * tested
+        errors = np.square(answers - targets[tested].to_numpy()).mean(axis=1)
+        found = students_of(samples.assign(target=targets), [cohort])
+        values = found[found["method"] == "best_single"]["value"].to_numpy()
+        winners.append(np.abs(values[:, None] - errors).argmin(axis=1).tolist())
+    assert winners[0] == winners[1]
+    assert len(set(winners[0])) > 2
 
 
 SAMPLES = pd.DataFrame({"sample": list("abc"), "target": ["well", "ill", "well"]})

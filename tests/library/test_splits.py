@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from metafusion.errors import UserError
 from metafusion.splits import manifest, parts_of, split_samples
@@ -328,3 +329,55 @@ def test_validation_samples_come_from_a_given_training_part_where_nothing_is_fre
         column = splits[f"seed_{seed}"]
         assert (column[30:] == "test").all()
         assert (column[:30] == "validation").sum() == 6
+
+
+def splits_by_the_seed(samples, several, **options):
+    return split_samples(samples, several, random_state="seed", classes=False, unit="sample", **(FRACTIONS | options))
+
+
+@few
+@given(st.integers(20, 120), fractions, fractions, seeds)
+def test_with_random_state_seed_both_parts_are_those_of_train_test_split_with_the_seed(count, test, validation, seed):
+    samples = table_of([1] * count, np.arange(float(count)))
+    names = samples["sample"].to_numpy()
+    rest, tested = train_test_split(names, test_size=test, random_state=seed)
+    trained, validated = train_test_split(rest, test_size=validation, random_state=seed)
+    expected = {"train": set(trained), "validation": set(validated), "test": set(tested)}
+    parts = parts_of(splits_by_the_seed(samples, [seed], test_fraction=test, validation_fraction=validation), seed)
+    assert parts.groupby("part")["sample"].agg(set).to_dict() == expected
+
+
+def test_with_random_state_seed_classes_can_be_kept_in_proportion():
+    samples = table_of([1] * 60, ["a", "b", "b"] * 20)
+    splits = split_samples(samples, [4], random_state="seed", **FRACTIONS)
+    counts = splits.merge(samples, on="sample").groupby(["seed_4", "target"]).size().to_dict()
+    assert counts == {
+        ("train", "a"): 12,
+        ("train", "b"): 24,
+        ("validation", "a"): 4,
+        ("validation", "b"): 8,
+        ("test", "a"): 4,
+        ("test", "b"): 8,
+    }
+
+
+def test_the_random_state_matters():
+    samples = table_of([1] * 40, np.arange(40.0))
+    usual = split_samples(samples, [1], classes=False, unit="sample", **FRACTIONS)
+    assert (usual["seed_1"] != splits_by_the_seed(samples, [1])["seed_1"]).any()
+
+
+def test_with_random_state_seed_other_seeds_and_their_order_change_nothing():
+    samples = table_of([1] * 40, np.arange(40.0))
+    together, backwards = (splits_by_the_seed(samples, several) for several in ([1, 2, 9], [9, 2, 1]))
+    for seed in (1, 2, 9):
+        alone = assignment(splits_by_the_seed(samples, [seed]), seed)
+        assert assignment(together, seed) == alone
+        assert assignment(backwards, seed) == alone
+
+
+def test_with_random_state_seed_a_given_test_part_is_kept():
+    samples = table_of([1] * 50, np.arange(50.0)).assign(given_part=["test"] * 10 + [None] * 40)
+    found = splits_by_the_seed(samples, [1])["seed_1"]
+    assert (found[:10] == "test").all()
+    assert found[10:].value_counts().to_dict() == {"train": 30, "validation": 10}

@@ -6,9 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metafusion import figures
+from metafusion import figures, summary
 from metafusion.files import read_table, write_table
-from metafusion.summary import confusion, penalties_table, students_table, summarise
+from metafusion.summary import (
+    by_penalty_table,
+    by_students_table,
+    confusion,
+    differences_table,
+    penalties_table,
+    ranks_table,
+    students_table,
+    summarise,
+)
 
 
 def scores_of(values, metric="accuracy", part="test", family="cohort"):
@@ -100,6 +109,133 @@ def test_a_method_without_any_value_comes_last_and_unmarked():
     table = summarise(scores_of({"a": [float("nan")] * 2, "b": [0.4, 0.6]}, "roc_auc"), ["roc_auc"])
     assert table["method"].tolist() == ["b", "a"]
     assert table["mark"].tolist() == ["best", ""]
+
+
+def test_the_oracle_keeps_its_place_but_has_no_mark():
+    scores = scores_of({"oracle": [1.0, 2.0], "a": [1.0, 3.0], "b": [2.9, 2.9], "prior": [2.8, 2.8]}, "mse")
+    table = summarise(scores, ["mse"])
+    assert table["method"].tolist() == ["oracle", "a", "prior", "b"]
+    assert table["mark"].tolist() == ["", "best", "within_se", "within_se"]
+
+
+def test_methods_are_compared_with_the_references_that_there_are_in_every_metric():
+    values = {
+        "a": [0.5, 0.7],
+        "meta_fusion": [0.6, 0.6],
+        "independent_meta_fusion": [0.4, 0.5],
+        "student_1": [1.0, 1.0],
+    }
+    other = {name: [-value for value in several] for name, several in values.items()}
+    both = pd.concat([scores_of(values), scores_of(other, "log_loss"), scores_of({"a": [9.0]}, "mse")])
+    table = differences_table(both, ["log_loss", "accuracy"])
+    assert table.columns.tolist()[:4] == ["metric", "method", "reference", "difference"]
+    found = [(row.metric, row.reference, row.method, round(row.difference, 9)) for row in table.itertuples()]
+    # Log loss is the better the lower, and here the negative accuracy: the same order, the opposite differences.
+    accuracy = [
+        ("meta_fusion", "a", 0.0),
+        ("meta_fusion", "independent_meta_fusion", -0.15),
+        ("independent_meta_fusion", "a", 0.15),
+        ("independent_meta_fusion", "meta_fusion", 0.15),
+    ]
+    expected = [("log_loss", reference, method, -value) for reference, method, value in accuracy]
+    assert found == expected + [("accuracy", *row) for row in accuracy]
+
+
+def test_early_fusion_is_a_reference_where_it_is_there():
+    table = differences_table(scores_of({"early_fusion": [0.5], "meta_fusion": [0.6]}), ["accuracy"])
+    found = [(row.reference, row.method, round(row.difference, 9)) for row in table.itertuples()]
+    assert found == [("meta_fusion", "early_fusion", -0.1), ("early_fusion", "meta_fusion", 0.1)]
+
+
+def test_differences_are_corrected_within_one_reference_and_metric():
+    values = {name: [place + seed**2 / 100 * place for seed in range(8)] for place, name in enumerate("abcd", start=1)}
+    values |= {"meta_fusion": [0.0] * 8, "early_fusion": [0.5] * 8}
+    table = differences_table(scores_of(values, "mse"), ["mse"])
+    found = table[table["reference"] == "meta_fusion"]
+    # All five methods lie above the reference in all eight seeds: p = 2 / 2^8, five times that after Holm.
+    assert found["p_corrected"].tolist() == pytest.approx([5 * 2 / 2**8] * 5)
+
+
+def test_seeds_that_share_samples_have_wider_intervals():
+    values = scores_of({"a": [0.5, 0.7, 0.6, 0.9, 0.4, 0.8], "meta_fusion": [0.4, 0.7, 0.4, 0.5, 0.5, 0.5]})
+    own, shared = (differences_table(values, ["accuracy"], ratio).iloc[0] for ratio in (None, 0.25))
+    assert own["difference"] == shared["difference"]
+    assert shared["high"] - shared["low"] > 1.3 * (own["high"] - own["low"])
+
+
+def test_the_test_part_is_counted_against_all_others_in_every_seed():
+    manifest = pd.DataFrame(
+        [
+            (1, "train", "ill", 4),
+            (1, "train", "well", 5),
+            (1, "validation", "ill", 1),
+            (1, "test", "ill", 2),
+            (1, "test", "well", 3),
+            (2, "train", "ill", 8),
+            (2, "validation", "ill", 2),
+            (2, "test", "ill", 4),
+        ],
+        columns=["seed", "part", "class", "samples"],
+    )
+    # 5 / 10 and 4 / 10.
+    assert summary.tested_to_others(manifest) == pytest.approx(0.45)
+
+
+def test_ranks_are_of_competitors_only():
+    scores = pd.concat(
+        [
+            scores_of({"a": [0.5, 0.9, 0.9], "b": [0.6, 0.8, 0.7], "c": [0.4, 0.2, 0.1]}),
+            scores_of({"student_0": [1.0] * 3}, family="student"),
+            scores_of({"prior": [0.0, 0.85, 0.8], "oracle": [1.0] * 3}, family="reference"),
+        ]
+    )
+    table = ranks_table(scores, "accuracy")
+    assert table["method"].tolist() == ["a", "b", "c"]
+    assert table["mean_rank"].tolist() == pytest.approx([4 / 3, 5 / 3, 3])
+    assert table["seeds"].tolist() == [3] * 3
+    # Rank sums 4, 5, 9 of n = 3 seeds, k = 3 methods: chi2 = 12 / (n k (k + 1)) 122 - 3 n (k + 1) = 14 / 3.
+    assert table["friedman_p"].tolist() == pytest.approx([math.exp(-7 / 3)] * 3)
+
+
+def test_every_penalty_has_a_mean_of_every_method_on_the_test_part():
+    scores = pd.concat(
+        [
+            scores_of({"meta_fusion": [1.0, 3.0], "student_0": [5.0, float("nan")]}, "mse").assign(penalty=0.0),
+            scores_of({"meta_fusion": [2.0, 2.0], "student_0": [4.0, 8.0]}, "mse").assign(penalty=0.5),
+            scores_of({"meta_fusion": [9.0, 9.0]}, "mse", part="validation").assign(penalty=0.5),
+            scores_of({"meta_fusion": [0.5, 0.7]}, "mae").assign(penalty=0.5),
+        ]
+    ).drop(columns="family")
+    table = by_penalty_table(scores, ["mse", "mae"])
+    found = [tuple(row) for row in table.fillna(-1.0).itertuples(index=False)]
+    assert table.columns.tolist() == ["penalty", "method", "metric", "mean", "se", "seeds"]
+    # Two values one from their mean have standard error 1.
+    assert found == [
+        (0.0, "meta_fusion", "mse", 2.0, pytest.approx(1), 2),
+        (0.0, "student_0", "mse", 5.0, -1.0, 1),
+        (0.5, "meta_fusion", "mse", 2.0, 0.0, 2),
+        (0.5, "student_0", "mse", 6.0, pytest.approx(2), 2),
+        (0.5, "meta_fusion", "mae", pytest.approx(0.6), pytest.approx(0.1), 2),
+    ]
+
+
+def test_draws_within_a_seed_count_as_one_value():
+    rows = [
+        *[(1, 2, draw, "meta_fusion", "mse", value) for draw, value in enumerate([1.0, 2.0, 3.0])],
+        *[(2, 2, draw, "meta_fusion", "mse", value) for draw, value in enumerate([3.0, 5.0])],
+        (1, 4, 0, "meta_fusion", "mse", 1.0),
+        (1, 4, 0, "best_single", "mse", 7.0),
+    ]
+    scores = pd.DataFrame(rows, columns=["seed", "students", "draw", "method", "metric", "value"])
+    table = by_students_table(scores)
+    found = [tuple(row) for row in table.fillna(-1.0).itertuples(index=False)]
+    assert table.columns.tolist() == ["students", "method", "metric", "mean", "se", "seeds"]
+    # Seeds have means 2 and 4: mean 3, standard error 1, however many draws they have.
+    assert found == [
+        (2, "meta_fusion", "mse", 3.0, pytest.approx(1), 2),
+        (4, "best_single", "mse", 7.0, -1.0, 1),
+        (4, "meta_fusion", "mse", 1.0, -1.0, 1),
+    ]
 
 
 def test_students_have_a_row_for_each_cohort():

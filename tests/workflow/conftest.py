@@ -23,12 +23,13 @@ class Study:
     folder: Path
     repository: Path = ROOT
 
-    def write(self, experiments: dict[str, dict], **study: object) -> None:
+    def write(self, experiments: dict[str, dict], /, **study: object) -> None:
         """Write config/config.yaml and one file an experiment."""
         (self.folder / "config/experiments").mkdir(parents=True, exist_ok=True)
         for name, experiment in experiments.items():
             (self.folder / f"config/experiments/{name}.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False))
-        (self.folder / "config/config.yaml").write_text(yaml.safe_dump({"experiments": list(experiments)} | study))
+        names = {"experiments": list(experiments)}
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump(names | study, sort_keys=False))
 
     def run(self, *options: str, cores: int = 2) -> subprocess.CompletedProcess:
         """Run Snakemake; standard output and error together."""
@@ -115,10 +116,38 @@ SIMULATION = {
     },
     "cohort": {"hidden": [6], "more_heads": [{"hidden": []}, {"hidden": [4], "dropout": 0.2}], "epochs": 3},
     "split": {"stratify": False},
+    "ensemble": {"stacking_epochs": 0},
     "seeds": 2,
     "metrics": ["mse"],
 }
-"""An experiment whose extractors are trained before the students, with several heads."""
+"""An experiment whose extractors are trained before the students, with several heads, and without stacking."""
+
+SETTING = {
+    "title": "A tiny setting",
+    "task": "regression",
+    "source": {"kind": "simulation", "samples": 60, "widths": [8, 6], "private_latents": [3, 3]},
+    "representations": {"first": ["raw", 3, "absent"], "second": ["raw", "absent"]},
+    "cohort": {"hidden": [5], "epochs": 2, "batch_size": 16, "penalties": [0, 1]},
+    "split": {"stratify": False},
+    "seeds": 3,
+    "comparators": ["networks", "double_budget", "linear", "boosting", "cooperative", "oracle"],
+    "metrics": ["mse", "r2"],
+    "variants": {
+        "worst": {
+            "cohort": {"teaching": "worst_cluster"},
+            "comparators": ["networks", "double_budget"],
+            "seeds_per_block": 2,
+        }
+    },
+}
+"""A setting of a simulation study with all comparators, and a variant of its own in two blocks of seeds."""
+
+COMPARED = ["setting", "setting@worst"]
+COMPARISONS = {
+    "both": {"kind": "settings", "title": "Two settings", "experiments": COMPARED},
+    "switch": {"kind": "ablation", "title": "One switch", "experiments": COMPARED},
+    "negative": {"kind": "penalties", "title": "Who teaches", "experiments": COMPARED},
+}
 
 
 def write_tables(folder: Path, subjects: int = 30, seed: int = 0, **samples_columns: object) -> None:
@@ -170,10 +199,29 @@ def finished(tmp_path_factory, repository):
     return study
 
 
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory, repository):
+    """A finished study of a setting, a variant of it and all comparisons, to be looked at and not to be changed."""
+    study = Study(tmp_path_factory.mktemp("compared"), repository)
+    study.write({"setting": SETTING}, experiments=COMPARED, comparisons=COMPARISONS)
+    study.printed = study.succeed()
+    return study
+
+
+def copied(study: Study, folder: Path) -> Study:
+    """Copy a finished run into a folder that may be changed."""
+    # copytree keeps the times of files, by which Snakemake judges.
+    shutil.copytree(study.folder, folder)
+    return Study(folder, study.repository)
+
+
 @pytest.fixture
 def copy_of(finished, tmp_path):
-    """The finished run again, in a folder that may be changed."""
-    folder = tmp_path / "copy"
-    # copytree keeps the times of files, by which Snakemake judges.
-    shutil.copytree(finished.folder, folder)
-    return Study(folder, finished.repository)
+    """The finished run of the tiny experiments again."""
+    return copied(finished, tmp_path / "copy")
+
+
+@pytest.fixture
+def copy_of_compared(compared, tmp_path):
+    """The finished study of a setting again."""
+    return copied(compared, tmp_path / "copy")

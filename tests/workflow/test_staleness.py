@@ -1,4 +1,7 @@
-"""What reruns after an edit: what it can change, and nothing else. Only `drawn` has extractors that are trained."""
+"""What reruns after an edit: what it can change, and nothing else.
+
+Only `drawn` has extractors that are trained, and only `tiny` stacks its students.
+"""
 
 import copy
 import os
@@ -19,11 +22,12 @@ def would_rerun(study, *options):
 
 
 def both(*rules):
-    return {(rule, experiment) for rule in rules for experiment in ("tiny", "drawn")} | {("all", None)}
+    return in_one("tiny", *rules) | in_one("drawn", *rules)
 
 
 def in_one(experiment, *rules):
-    return {(rule, experiment) for rule in rules} | {("all", None)}
+    stacked = {("stack_students", "tiny")} if experiment == "tiny" and "train_cohort" in rules else set()
+    return {(rule, experiment) for rule in rules} | stacked | {("all", None)}
 
 
 def with_extractors(*rules):
@@ -52,6 +56,7 @@ EDITS = {
     "metafusion/evaluation.py": both(*LATER),
     "metafusion/ensembles.py": both("train_comparators", *LATER),
     "metafusion/comparators/linear.py": both("train_comparators", *LATER),
+    "metafusion/stacking.py": in_one("tiny", "stack_students", *LATER),
     "metafusion/cohort/block.py": both("train_cohort", *LATER),
     "metafusion/cohort/packed.py": with_extractors(*TRAINED),
     "metafusion/representations.py": both("extract_latents", *TRAINED),
@@ -109,7 +114,7 @@ def published(**without):
             "target_scaling": "standard",
         },
         "ensemble": {"independent_list": "selected"},
-        "split": {"unit": "subject", "stratify": True},
+        "split": {"unit": "subject", "stratify": True, "random_state": "independent"},
         "late_fusion": "probabilities",
         "representations": copy.deepcopy(TABLES["representations"]),
     }
@@ -124,7 +129,16 @@ def published(**without):
 SETTINGS = {
     "title": ({"tiny": {"title": "Another title"}}, in_one("tiny", "draw_figures")),
     "ensemble": ({"tiny": {"ensemble": {"start": 2}}}, in_one("tiny", *LATER)),
+    "stacking": ({"tiny": {"ensemble": {"stacking_epochs": 3}}}, in_one("tiny", "stack_students", *LATER)),
+    "stacking switched off": ({"tiny": {"ensemble": {"stacking_epochs": 0}}}, in_one("tiny", *LATER)),
     "cohort": ({"tiny": {"cohort": TABLES["cohort"] | {"epochs": 4}}}, in_one("tiny", *TRAINED)),
+    "repetition": (drawn_cohort(repetition=1), in_one("drawn", *TRAINED)),
+    "what no comparator of the experiment uses": ({"drawn": {"cooperative": {"agreements": [0]}}}, set()),
+    "variants that nobody asked for": ({"tiny": {"variants": {"long": {"cohort": {"epochs": 99}}}}}, set()),
+    "random state of the split": (
+        {"tiny": {"split": {"random_state": "seed"}}},
+        in_one("tiny", "split_samples", "extract_latents", *TRAINED),
+    ),
     "split": (
         {"tiny": {"split": {"test_fraction": 0.3}}},
         in_one("tiny", "split_samples", "extract_latents", *TRAINED),
@@ -164,6 +178,7 @@ def test_how_a_training_runs_is_no_part_of_its_result(finished):
 
 
 def test_the_precision_of_a_gpu_matters_where_networks_may_be_trained_on_one(finished):
+    # Stacking follows the training of its students.
     expected = in_one("drawn", "extract_latents", *TRAINED) | in_one("tiny", "train_cohort", *LATER)
     assert would_rerun(finished, "--config", "tf32=true") == expected
 

@@ -1,0 +1,152 @@
+"""Figures across experiments, of the tables of :mod:`metafusion.comparisons`."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from metafusion.comparisons import FIRST_TEACHING, INDEPENDENT_TEACHING, TAUGHT, in_order, students_by_teaching
+from metafusion.figures import COLOURS, STYLE, Words, dots, errors_on, head, heat_maps, over_seeds, panels
+
+MOST_COLUMNS = 3
+LINES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+
+
+def by_setting(table: pd.DataFrame, kind: str, words: Words) -> Figure:
+    """Methods, or ensembles, one panel an experiment: mean over seeds with its standard error.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.comparisons.settings_table`.
+    kind : str
+        ``methods`` or ``ensembles``.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        here = table[(table["table"] == kind) & (table["metric"] == words.metric)]
+        experiments, methods = list(dict.fromkeys(here["experiment"])), in_order(here["method"])[::-1]
+        columns = min(MOST_COLUMNS, len(experiments))
+        rows = -(-len(experiments) // columns)
+        height = 1.3 + rows * (0.7 + 0.19 * len(methods))
+        figure, grid = panels(2.6 + 2.6 * columns, height, columns, rows, sharey=True)
+        for axes, name in zip(grid, experiments, strict=False):
+            one = here[here["experiment"] == name].reset_index(drop=True)
+            dots(axes, one, one["method"].map(methods.index))
+            axes.set_title(f"{name}\n({over_seeds(one['seeds'])} seeds)", fontsize=8)
+            axes.grid(alpha=0.3)
+            errors_on(axes.xaxis, one["mean"], words.metric)
+            axes.tick_params(axis="x", labelsize=7)
+        for axes in grid[len(experiments) :]:
+            axes.set_visible(False)
+        grid[0].set_yticks(range(len(methods)), methods)
+        grid[0].set_ylim(-0.7, len(methods) - 0.3)
+        for axes in grid[::columns]:
+            axes.tick_params(axis="y", labelsize=7.5)
+        for axes in grid[-columns:] if len(experiments) % columns == 0 else grid:
+            axes.set_xlabel(words.test_measure, fontsize=7.5)
+        found = {text: line for axes in grid for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(found.values(), found, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        head(figure, words, "mean and standard error over seeds")
+    return figure
+
+
+def ablation(table: pd.DataFrame, value: str, words: Words) -> Figure:
+    """Meta Fusion's lead over its rivals by variant, or how each variant changes it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.comparisons.ablation_table`.
+    value : str
+        ``lead`` or ``change``.
+    words : Words
+    """
+    low, high = ("low", "high") if value == "lead" else ("change_low", "change_high")
+    with mpl.rc_context(STYLE):
+        here = table.dropna(subset=[value])
+        variants = list(dict.fromkeys(here["variant"]))[::-1]
+        # Only Meta Fusion's rivals with a row have a panel.
+        rivals = list(dict.fromkeys(here["rival"]))
+        figure, grid = panels(2.4 + 2.6 * len(rivals), 1.7 + 0.28 * len(variants), len(rivals), sharey=True)
+        for axes, rival in zip(grid, rivals, strict=True):
+            one = here[here["rival"] == rival]
+            heights = one["variant"].map(variants.index)
+            sure = (one["p_corrected"] < 0.05) & (value == "change")
+            errors = np.abs(one[[low, high]].to_numpy().T - one[value].to_numpy())
+            axes.errorbar(one[value], heights, xerr=np.nan_to_num(errors), fmt="none", capsize=2.5, ecolor="k", lw=1)
+            filled = sure if value == "change" else pd.Series(True, index=one.index)
+            for mask, face in ((filled, COLOURS["cohort"]), (~filled, "w")):
+                axes.plot(one[value][mask], heights[mask], "o", ms=5, mfc=face, mec=COLOURS["cohort"])
+            axes.axvline(0, color="k", lw=0.8)
+            axes.set_title(f"over {rival}", fontsize=8)
+            axes.grid(axis="x", alpha=0.3)
+            axes.tick_params(axis="x", labelsize=7.5)
+        if rivals:
+            grid[0].set_yticks(range(len(variants)), variants)
+            grid[0].set_ylim(-0.6, len(variants) - 0.4)
+        what, right = ("lead", "Meta Fusion is better") if value == "lead" else ("change of the lead", "the lead grows")
+        figure.supxlabel(f"{what}: difference in test {words.measure} (right of 0: {right})", fontsize=9)
+        marks = "" if value == "lead" else "; filled: p < 0.05, corrected"
+        head(figure, words, f"mean over {over_seeds(here['seeds'])} seeds, 95 % interval{marks}")
+    return figure
+
+
+def by_penalty(table: pd.DataFrame, words: Words) -> Figure:
+    """Ensembles by penalty, one panel each and one line for each way of teaching.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.comparisons.penalties_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        methods = [name for name in TAUGHT[:2] if (table["method"] == name).any()]
+        here = table[table["method"].isin(methods)]
+        figure, grid = panels(1 + 3.3 * len(methods), 3.6, len(methods), sharey=True)
+        teachings = [name for name in dict.fromkeys(here["teaching"]) if name != INDEPENDENT_TEACHING]
+        alone = here[here["teaching"] == INDEPENDENT_TEACHING]
+        ends = [0, here["penalty"].max()]
+        for axes, method in zip(grid, methods, strict=True):
+            (level,) = alone[alone["method"] == method].itertuples()
+            error = np.nan_to_num(level.se)
+            axes.plot(ends, [level.mean] * 2, "--", color=COLOURS["reference"], label="independent (penalty 0)")
+            axes.fill_between(ends, level.mean - error, level.mean + error, color=COLOURS["reference"], alpha=0.2, lw=0)
+            for number, teaching in enumerate(teachings):
+                one = here[(here["teaching"] == teaching) & (here["method"] == method)].sort_values("penalty")
+                axes.errorbar(
+                    one["penalty"],
+                    one["mean"],
+                    yerr=one["se"].fillna(0),
+                    fmt="o-",
+                    ms=4,
+                    capsize=2.5,
+                    color=LINES[number % len(LINES)],
+                    label=f"{teaching} (the experiment's own teaching)" if teaching == FIRST_TEACHING else teaching,
+                )
+            axes.set_title(method)
+            axes.set_xlabel("penalty (weight of the divergence from the teachers)", fontsize=8)
+            axes.grid(alpha=0.3)
+        grid[0].set_ylabel(words.test_measure)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+        head(figure, words, f"mean and standard error over {over_seeds(here['seeds'])} seeds")
+    return figure
+
+
+def students(table: pd.DataFrame, students: pd.DataFrame, modalities: list[str], words: Words) -> Figure:
+    """Each student at the largest penalty, one heat map for each way of teaching, see :func:`heat_maps`.
+
+    Parameters
+    ----------
+    table, students : DataFrame
+        See :func:`metafusion.comparisons.students_by_teaching`.
+    modalities : list of str
+    words : Words
+    """
+    here, largest = students_by_teaching(table, students)
+    headings = {
+        name: f"{name} (penalty {0 if name == INDEPENDENT_TEACHING else largest:g})"
+        for name in dict.fromkeys(here["panel"])
+    }
+    return heat_maps(here, modalities, headings, words)

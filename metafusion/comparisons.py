@@ -1,0 +1,327 @@
+"""Tables across experiments: methods by setting, an ablation paired by seed, and who teaches by penalty."""
+
+import math
+
+import pandas as pd
+
+from metafusion.errors import UserError
+from metafusion.figures import Words, over_seeds
+from metafusion.methods import HIGHER_IS_BETTER, INDEPENDENT, STUDENT, family_of
+from metafusion.statistics import paired_differences, values_by_seed
+from metafusion.summary import summarise
+
+META, REUSED = "meta_fusion", f"{INDEPENDENT}meta_fusion_reused"
+READ_OFF = "independent_list"
+"""The switch whose two sides stand in the same run."""
+RIVALS = ("early_fusion", f"{INDEPENDENT}meta_fusion", "early_fusion_double_budget")
+"""Methods whose distance from Meta Fusion an ablation explains."""
+
+TABLES = {
+    "methods": ("network", "linear", "trees", "cooperative", "independent", "cohort", "reference"),
+    "ensembles": ("cohort", "independent"),
+}
+"""Families in each of the two tables of a comparison of settings; of the cohorts, the first has only Meta Fusion."""
+
+TAUGHT = (META, "best_single", "simple_average", "weighted_average")
+INDEPENDENT_TEACHING = "independent"
+FIRST_TEACHING = "adaptive"
+
+
+def variant_of(experiment: str, reference: str) -> str:
+    """Return what an experiment is called beside the one that it is a variant of.
+
+    Examples
+    --------
+    >>> variant_of("simulation_1_1@warm_start", "simulation_1_1"), variant_of("other", "simulation_1_1")
+    ('warm_start', 'other')
+    """
+    stem, _, variant = experiment.partition("@")
+    return variant if variant and stem == reference.partition("@")[0] and experiment != reference else experiment
+
+
+def settings_table(scores: dict[str, pd.DataFrame], metrics: list[str]) -> pd.DataFrame:
+    """Methods, and ensembles, by experiment.
+
+    Parameters
+    ----------
+    scores : dict of str to DataFrame
+        Of each experiment: ``method``, ``family``, ``seed``, ``part``, ``metric``, ``value``.
+    metrics : list of str
+
+    Returns
+    -------
+    DataFrame
+        ``table`` (``methods``: all but the ensembles other than Meta Fusion; ``ensembles``), ``experiment``, then the
+        columns of :func:`metafusion.summary.summarise`. Methods are marked among those of their table and experiment.
+    """
+    parts = []
+    for name, table in scores.items():
+        for kind, families in TABLES.items():
+            here = table[table["family"].isin(families)]
+            if kind == "methods":
+                ensembles = here["family"].isin(TABLES["ensembles"])
+                here = here[~ensembles | here["method"].isin([META, f"{INDEPENDENT}{META}"])]
+            found = [metric for metric in metrics if (here["metric"] == metric).any()]
+            parts.append(summarise(here, found).assign(table=kind, experiment=name))
+    merged = pd.concat(parts, ignore_index=True)
+    return merged[["table", "experiment", *(name for name in merged if name not in ("table", "experiment"))]]
+
+
+def in_order(methods: pd.Series) -> list[str]:
+    """Return methods once each: single modalities, other networks, other families, cohorts, references."""
+    order = list(TABLES["methods"])
+    return sorted(
+        dict.fromkeys(methods),
+        key=lambda name: (
+            order.index(family_of(name)),
+            not name.startswith("modality_"),
+            "double_budget" in name,
+            name != META and name != f"{INDEPENDENT}{META}",
+            name,
+        ),
+    )
+
+
+def ablation_table(scores: dict[str, pd.DataFrame], metric: str, test_to_train: float | None = None) -> pd.DataFrame:
+    """Meta Fusion's lead over its rivals in an experiment and its variants, and how each variant changes it.
+
+    Parameters
+    ----------
+    scores : dict of str to DataFrame
+        As in :func:`settings_table`; the first is the reference. Only seeds that all have are used.
+    metric : str
+    test_to_train : float, optional
+        As :func:`metafusion.statistics.paired_differences` has it: given where all seeds split the same samples.
+
+    Returns
+    -------
+    DataFrame
+        ``rival``, ``variant``, ``experiment``, ``seeds``; ``lead`` (positive: Meta Fusion is better), ``low``,
+        ``high``; ``change`` of the lead against the reference's, ``change_low``, ``change_high``, ``p``,
+        ``p_corrected`` (over the variants of one rival); ``meta_fusion`` and ``rival_value``, the means themselves.
+        Intervals and tests: :func:`metafusion.statistics.paired_differences`. The variant ``independent_list`` is the
+        reference, with the list of the independent cohort's greedy ensemble reused from the chosen penalty's.
+
+    Raises
+    ------
+    UserError
+        The experiments have no seed in common.
+
+    Notes
+    -----
+    A switch that changes the data or the split (``random_streams``, ``interaction_coefficients``, ``split``) pairs
+    different data under the same seed: the change is right, its interval wider than it could be.
+    """
+    values = {name: values_by_seed(table, metric) for name, table in scores.items()}
+    reference = next(iter(values))
+    seeds = sorted(set.intersection(*(set(table.index) for table in values.values())))
+    if not seeds:
+        raise UserError(f"{', '.join(values)}: no seed in common; give these experiments the same seeds")
+    values = {name: table.loc[seeds] for name, table in values.items()}
+    return pd.concat(
+        [_ablation_of(values, rival, reference, metric, test_to_train) for rival in RIVALS], ignore_index=True
+    )
+
+
+def _ablation_of(
+    values: dict[str, pd.DataFrame], rival: str, reference: str, metric: str, test_to_train: float | None
+) -> pd.DataFrame:
+    pairs = {name: (table, rival) for name, table in values.items()}
+    if rival == f"{INDEPENDENT}{META}" and READ_OFF not in (variant_of(name, reference) for name in values):
+        pairs[READ_OFF] = (values[reference], REUSED)
+    pairs = {name: (table, other) for name, (table, other) in pairs.items() if other in table}
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    leads = pd.DataFrame({name: sign * (table[META] - table[other]) for name, (table, other) in pairs.items()})
+    rows = []
+    for name, (table, other) in pairs.items():
+        # The interval of one lead is that of its difference from none.
+        (alone,) = paired_differences(leads[[name]].assign(none=0.0), "none", True, test_to_train).itertuples()
+        both = table[[META, other]].dropna()
+        rows.append(
+            {
+                "rival": rival,
+                "variant": variant_of(name, reference),
+                "experiment": name if name in values else reference,
+                "seeds": len(both),
+                "lead": alone.difference,
+                "low": alone.low,
+                "high": alone.high,
+                META: both[META].mean(),
+                "rival_value": both[other].mean(),
+            }
+        )
+    if reference not in pairs:
+        return pd.DataFrame(rows)
+    changes = paired_differences(leads, reference, True, test_to_train).rename(
+        columns={"method": "name", "difference": "change", "low": "change_low", "high": "change_high"}
+    )
+    columns = ["name", "change", "change_low", "change_high", "p", "p_corrected"]
+    found = pd.DataFrame(rows).assign(name=list(pairs))
+    return found.merge(changes[columns], on="name", how="left").drop(columns="name")
+
+
+def penalties_table(by_penalty: dict[str, pd.DataFrame], metric: str) -> pd.DataFrame:
+    """Errors of ensembles and students by who teaches and by penalty.
+
+    Parameters
+    ----------
+    by_penalty : dict of str to DataFrame
+        Of each experiment, whose names tell who teaches: ``penalty``, ``method``, ``metric``, ``mean``, ``se``,
+        ``seeds``. The first experiment is the method itself.
+    metric : str
+
+    Returns
+    -------
+    DataFrame
+        ``teaching``, ``penalty``, ``method``, ``mean``, ``se``, ``seeds``. Teaching is ``adaptive`` (the first
+        experiment), ``independent`` (the same at penalty 0, where nobody learns from others) and the name of each
+        variant, all but the second at the penalties above 0 only.
+    """
+    first = next(iter(by_penalty))
+    named = {FIRST_TEACHING if name == first else variant_of(name, first): of for name, of in by_penalty.items()}
+    parts = [_of_teaching(by_penalty[first], INDEPENDENT_TEACHING, metric).query("penalty == 0")]
+    parts += [_of_teaching(table, name, metric).query("penalty > 0") for name, table in named.items()]
+    order = [FIRST_TEACHING, INDEPENDENT_TEACHING, *list(named)[1:]]
+    merged = pd.concat(parts).sort_values("teaching", key=lambda names: names.map(order.index), kind="stable")
+    return merged.reset_index(drop=True)
+
+
+def _of_teaching(table: pd.DataFrame, teaching: str, metric: str) -> pd.DataFrame:
+    here = table[table["metric"] == metric].assign(teaching=teaching)
+    return here[["teaching", "penalty", "method", "mean", "se", "seeds"]]
+
+
+def students_by_teaching(table: pd.DataFrame, students: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Each student by who teaches, at the largest penalty.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`penalties_table`.
+    students : DataFrame
+        ``student`` (number), and its representations; a row for each or more.
+
+    Returns
+    -------
+    DataFrame
+        ``panel`` (who teaches), the columns of ``students``, ``mean``, ``se``, ``seeds``.
+    float
+        The largest penalty; the independent students stand at 0.
+    """
+    largest = table["penalty"].max()
+    here = table[table["method"].str.fullmatch(rf"{STUDENT}\d+")]
+    here = here[(here["penalty"] == largest) | (here["teaching"] == INDEPENDENT_TEACHING)]
+    here = here.assign(student=here["method"].str.removeprefix(STUDENT).astype(int), panel=here["teaching"])
+    names = students.drop(columns=["cohort", "metric", "mean", "se", "seeds"], errors="ignore").drop_duplicates()
+    # In the cohort's order, wide representations first, within each panel.
+    found = here[["panel", "student", "mean", "se", "seeds"]].merge(names, on="student", how="left")
+    return found.sort_values("student", kind="stable", ignore_index=True), largest
+
+
+def with_error(mean: float, error: float, bold: bool = False) -> str:
+    """Write a mean with its standard error in brackets: two digits of the error, and as many decimals of the mean.
+
+    Examples
+    --------
+    >>> with_error(4.2519, 0.0518), with_error(53.32, 1.27, bold=True), with_error(228.04, float("nan"))
+    ('4.252 (0.052)', '**53.3 (1.3)**', '228')
+    """
+    if math.isnan(mean):
+        return "–"
+    if math.isnan(error) or error == 0:
+        text = f"{mean:.3g}"
+    else:
+        decimals = _decimals(error)
+        text = f"{mean:.{decimals}f} ({error:.{decimals}f})"
+    return f"**{text}**" if bold else text
+
+
+def _decimals(error: float) -> int:
+    return min(6, max(0, 1 - math.floor(math.log10(error))))
+
+
+def _with_interval(mean: float, low: float, high: float, bold: bool = False) -> str:
+    if math.isnan(mean):
+        return "–"
+    width = high - low
+    if math.isnan(width) or width == 0:
+        text = f"{mean:.3g}"
+    else:
+        decimals = _decimals(width / 4)
+        text = f"{mean:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
+    return f"**{text}**" if bold else text
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True)
+
+
+def _heading(words: Words, what: str) -> str:
+    return f"**{words.heading}.** T{words.test_measure.removeprefix('t')}. {what}"
+
+
+def settings_markdown(table: pd.DataFrame, words: Words) -> str:
+    """Write :func:`settings_table` for GitHub: rows are methods, columns experiments."""
+    text = "Mean over seeds (standard error); bold: within one standard error of the best of the column."
+    parts = [_heading(words, text)]
+    for kind in TABLES:
+        here = table[(table["table"] == kind) & (table["metric"] == words.metric)]
+        cells = here.assign(
+            cell=[
+                with_error(row.mean, row.se, bold=row.mark in ("best", "within_se"))
+                for row in here[["mean", "se", "mark"]].itertuples(index=False)
+            ]
+        )
+        wide = cells.pivot(index="method", columns="experiment", values="cell")
+        wide = wide.reindex(index=in_order(here["method"]), columns=list(dict.fromkeys(here["experiment"])))
+        seeds = here.groupby("experiment")["seeds"].max()
+        wide.columns = [f"{name} ({seeds[name]} seeds)" for name in wide.columns]
+        parts.append(_markdown(wide.fillna("").rename_axis(kind).reset_index()))
+    return "\n\n".join(parts) + "\n"
+
+
+def ablation_markdown(table: pd.DataFrame, words: Words) -> str:
+    """Write :func:`ablation_table` for GitHub: a table for each rival, rows are variants."""
+    text = (
+        "Lead: how much better Meta Fusion is than the rival on the same seeds, with its 95 % interval over seeds. "
+        "Change: the variant's lead minus that of the first row, paired by seed; bold where p, corrected by "
+        "Holm's method over the rows, is below 0.05."
+    )
+    parts = [_heading(words, text)]
+    for rival, here in table.groupby("rival", sort=False):
+        rows = [
+            {
+                "variant": row.variant,
+                "seeds": row.seeds,
+                META: f"{row.meta_fusion:.4g}",
+                rival: f"{row.rival_value:.4g}",
+                "lead": _with_interval(row.lead, row.low, row.high),
+                "change": _with_interval(row.change, row.change_low, row.change_high, row.p_corrected < 0.05),
+                "p (corrected)": "–" if math.isnan(row.p_corrected) else f"{row.p_corrected:.2g}",
+            }
+            for row in here.itertuples(index=False)
+        ]
+        parts += [f"Lead over `{rival}`:", _markdown(pd.DataFrame(rows))]
+    return "\n\n".join(parts) + "\n"
+
+
+def penalties_markdown(table: pd.DataFrame, words: Words) -> str:
+    """Write :func:`penalties_table` for GitHub: a table for each ensemble, rows tell who teaches."""
+    text = (
+        f"Mean over {over_seeds(table['seeds'])} seeds (standard error), by who teaches and by penalty; bold: within "
+        "one standard error of the best of the table."
+    )
+    parts = [_heading(words, text)]
+    for method in (name for name in TAUGHT if (table["method"] == name).any()):
+        here = table[table["method"] == method]
+        best = here.loc[here["mean"].idxmax() if HIGHER_IS_BETTER[words.metric] else here["mean"].idxmin()]
+        near = (here["mean"] - best["mean"]).abs() <= (0 if math.isnan(best["se"]) else best["se"]) * (1 + 1e-9)
+        cells = here.assign(
+            cell=[with_error(*row) for row in zip(here["mean"], here["se"], near, strict=True)],
+            column="penalty " + here["penalty"].map("{:g}".format),
+        )
+        wide = cells.pivot(index="teaching", columns="column", values="cell")
+        columns = ["penalty " + f"{penalty:g}" for penalty in sorted(here["penalty"].unique())]
+        wide = wide.reindex(index=list(dict.fromkeys(here["teaching"])), columns=columns).fillna("")
+        parts += [f"`{method}`:", _markdown(wide.rename_axis("who teaches").reset_index())]
+    return "\n\n".join(parts) + "\n"

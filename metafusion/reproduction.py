@@ -1,0 +1,135 @@
+"""The generated parts of ``docs/reproduction.md``: tables of the comparisons, and the authors' errors beside ours.
+
+``python -m metafusion.reproduction [results] [docs/reproduction.md]``, in the folder of the Snakefile, writes them anew
+between their marks, ``<!-- begin: name -->`` and ``<!-- end: name -->``.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from metafusion.errors import UserError
+from metafusion.files import read_table, whole
+
+PART = re.compile(r"(<!-- begin: (?P<name>[\w@+]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
+AUTHORS = "authors"
+"""The part that is made of the authors' errors; every other part is called as a comparison is."""
+
+
+def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Compare the errors of the authors' code with those of our trainings on the same data.
+
+    Their mean over the seeds is one training; ours are several, with other initial weights and mini-batches. If both
+    programs do the same, theirs lies within the prediction interval for one more training in 95 of 100 cases.
+
+    Parameters
+    ----------
+    ours : DataFrame
+        ``experiment``, ``repetition``, ``method``, ``seed``, ``value``; two repetitions or more.
+    theirs : DataFrame
+        ``experiment``, ``seed``, ``method``, ``mse``.
+
+    Returns
+    -------
+    DataFrame
+        ``experiment``, ``method``, ``seeds``, ``authors``, ``mean``, ``sd`` (over trainings, of the mean over seeds),
+        ``low``, ``high`` (prediction interval of Student's t), ``trainings``, ``within``. Methods and seeds in common
+        only, in the order of ``theirs``.
+    """
+    keys = ["experiment", "method"]
+    joined = ours.merge(theirs, on=[*keys, "seed"])
+    trained = joined.groupby([*keys, "repetition"])[["value", "mse"]].mean()
+    table = trained["value"].groupby(keys).agg(["mean", "std", "count"]).rename(columns={"std": "sd"})
+    table["authors"] = trained["mse"].groupby(keys).first()
+    table["seeds"] = joined.groupby(keys)["seed"].nunique()
+    count = table.pop("count")
+    reach = stats.t.ppf(0.975, count - 1) * table["sd"] * np.sqrt(1 + 1 / count)
+    table = table.assign(low=table["mean"] - reach, high=table["mean"] + reach, trainings=count)
+    table["within"] = table["authors"].between(table["low"], table["high"])
+    order = theirs[keys].drop_duplicates().merge(table.reset_index(), on=keys)
+    return order[[*keys, "seeds", "authors", "mean", "sd", "low", "high", "trainings", "within"]]
+
+
+def read_trainings(results: Path, experiment: str) -> pd.DataFrame:
+    """Read the test errors of ``experiment@as_published`` and its repetitions.
+
+    Returns
+    -------
+    DataFrame
+        ``experiment``, ``repetition``, ``method``, ``seed``, ``value``.
+
+    Raises
+    ------
+    UserError
+        The experiment, or all of its repetitions, were not run.
+    """
+    folders = {0: results / f"{experiment}@as_published"}
+    folders |= {
+        int(folder.name.rpartition("_")[2]): folder for folder in results.glob(f"{folders[0].name}+repetition_*")
+    }
+    if len(folders) < 2:
+        raise UserError(
+            f"{results}: no repetition of {experiment}@as_published; run "
+            "snakemake --cores 2 --configfile config/authors_check.yaml"
+        )
+    tables = []
+    for repetition, folder in sorted(folders.items()):
+        scores = read_table(folder / "tables" / "scores.tsv")
+        wanted = scores[(scores["part"] == "test") & (scores["metric"] == "mse")]
+        tables.append(wanted.assign(experiment=experiment, repetition=repetition))
+    joined = pd.concat(tables, ignore_index=True)
+    return joined[["experiment", "repetition", "method", "seed", "value"]]
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return the comparison with the authors as a GitHub table."""
+    rows = [
+        "| setting | method | seeds | authors' code | ours | interval for one more training | within |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table.itertuples():
+        setting = row.experiment.removeprefix("simulation_").replace("_", ".")
+        cells = [setting, f"`{row.method}`", str(row.seeds), f"{row.authors:.2f}", f"{row.mean:.2f} ({row.sd:.2f})"]
+        cells += [f"{row.low:.2f} to {row.high:.2f}", "yes" if row.within else "**no**"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def fill(text: str, parts: dict[str, str]) -> str:
+    """Return the document with each of its generated parts anew.
+
+    Raises
+    ------
+    UserError
+        The document has a part that is not given.
+    """
+
+    def part(found: re.Match) -> str:
+        if found["name"] not in parts:
+            raise UserError(f"part {found['name']!r}: nothing to fill it with; known: {', '.join(sorted(parts))}")
+        return f"{found[1]}\n{parts[found['name']].strip()}\n\n{found[3]}"
+
+    return PART.sub(part, text)
+
+
+def main(results: Path, document: Path) -> None:
+    """Fill the document from the results."""
+    parts = {path.parent.name: path.read_text(encoding="utf-8") for path in results.glob("comparisons/*/table.md")}
+    text = document.read_text(encoding="utf-8")
+    if f"begin: {AUTHORS} " in text:
+        theirs = read_table(document.with_name("authors.tsv"))
+        ours = [read_trainings(results, experiment) for experiment in ("simulation_1_1", "simulation_1_2")]
+        parts[AUTHORS] = as_markdown(against_authors(pd.concat(ours, ignore_index=True), theirs))
+    with whole(document) as unfinished:
+        unfinished.write_text(fill(text, parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else "results"), Path((sys.argv[2:] or ["docs/reproduction.md"])[0]))
+    except UserError as error:
+        sys.exit(f"ERROR: {error}")
