@@ -163,7 +163,7 @@ def critical_difference(scores: pd.DataFrame, words: Words) -> Figure:
             axes.text(0.5, 0.5, "ranks cannot be compared: they need two seeds and two methods", ha="center")
         else:
             colours = {name: COLOURS[family_of(name)] for name in ranks.index}
-            critical_difference_diagram(
+            drawn = critical_difference_diagram(
                 ranks,
                 differ,
                 ax=axes,
@@ -172,6 +172,9 @@ def critical_difference(scores: pd.DataFrame, words: Words) -> Figure:
                 label_props={"fontsize": 8},
                 color_palette=colours,
             )
+            # The points of a bar come from a set, whose order differs between runs.
+            for (bar,) in drawn["crossbars"]:
+                bar.set_xdata(sorted(bar.get_xdata()))
             families = [family for family in COLOURS if COLOURS[family] in colours.values()]
             lines = [Line2D([], [], color=COLOURS[family], marker="o", label=FAMILIES[family]) for family in families]
             lines.append(Line2D([], [], color="k", lw=2, label="not told apart (Nemenyi's test, p ≥ 0.05)"))

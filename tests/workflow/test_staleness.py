@@ -54,7 +54,7 @@ EDITS = {
     "metafusion/figures.py": both("draw_figures"),
     "metafusion/summary.py": both("aggregate_tables", "draw_figures"),
     "metafusion/evaluation.py": both(*LATER),
-    "metafusion/ensembles.py": both("train_comparators", *LATER),
+    "metafusion/ensembles.py": both("train_comparators", *LATER) | in_one("tiny", "stack_students"),
     "metafusion/comparators/linear.py": both("train_comparators", *LATER),
     "metafusion/stacking.py": in_one("tiny", "stack_students", *LATER),
     "metafusion/cohort/block.py": both("train_cohort", *LATER),
