@@ -37,8 +37,8 @@ def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``experiment``, ``method``, ``seeds``, ``authors``, ``mean``, ``sd`` (over trainings, of the mean over seeds),
-        ``low``, ``high`` (prediction interval of Student's t), ``trainings``, ``within``. Methods and seeds in common
-        only, in the order of ``theirs``.
+        ``low``, ``high`` (prediction interval of Student's t), ``trainings``, ``within``. Only methods and seeds in
+        common, and methods trained twice or more, in the order of ``theirs``.
     """
     keys = ["experiment", "method"]
     joined = ours.merge(theirs, on=[*keys, "seed"])
@@ -46,6 +46,7 @@ def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     table = trained["value"].groupby(keys).agg(["mean", "std", "count"]).rename(columns={"std": "sd"})
     table["authors"] = trained["mse"].groupby(keys).first()
     table["seeds"] = joined.groupby(keys)["seed"].nunique()
+    table = table[table["count"] > 1]
     count = table.pop("count")
     reach = stats.t.ppf(0.975, count - 1) * table["sd"] * np.sqrt(1 + 1 / count)
     table = table.assign(low=table["mean"] - reach, high=table["mean"] + reach, trainings=count)
@@ -93,8 +94,8 @@ def as_markdown(table: pd.DataFrame) -> str:
     ]
     for row in table.itertuples():
         setting = row.experiment.removeprefix("simulation_").replace("_", ".")
-        cells = [setting, f"`{row.method}`", str(row.seeds), f"{row.authors:.2f}", f"{row.mean:.2f} ({row.sd:.2f})"]
-        cells += [f"{row.low:.2f} to {row.high:.2f}", "yes" if row.within else "**no**"]
+        cells = [setting, f"`{row.method}`", str(row.seeds), f"{row.authors:.4g}", f"{row.mean:.4g} ({row.sd:.2g})"]
+        cells += [f"{row.low:.4g} to {row.high:.4g}", "yes" if row.within else "**no**"]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 

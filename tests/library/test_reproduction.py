@@ -54,7 +54,7 @@ def test_mean_over_seeds_comes_before_the_spread_over_trainings():
 def test_an_error_of_theirs_outside_the_interval_is_told():
     table = against_authors(trainings([1.0, 1.1, 0.9], "early_fusion"), THEIRS)
     assert not table["within"].any()
-    assert "| 9.00 | 1.00 (0.10) |" in as_markdown(table)
+    assert "| 9 | 1 (0.1) |" in as_markdown(table)
     assert "**no**" in as_markdown(table)
 
 
@@ -63,6 +63,11 @@ def test_methods_and_seeds_of_one_side_only_are_left_out():
     table = against_authors(ours, THEIRS)
     assert list(table["method"]) == ["meta_fusion"]
     assert table["mean"].item() == 1.5
+
+
+def test_a_method_trained_once_has_no_interval_and_is_left_out():
+    ours = pd.concat([trainings([1.0, 2.0]), trainings([9.0], "early_fusion")])
+    assert list(against_authors(ours, THEIRS)["method"]) == ["meta_fusion"]
 
 
 def test_parts_between_marks_are_filled_and_the_rest_stays():
