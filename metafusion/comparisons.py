@@ -135,7 +135,8 @@ def _ablation_of(
     rows = []
     for name, (table, other) in pairs.items():
         # The interval of one lead is that of its difference from none.
-        (alone,) = paired_differences(leads[[name]].assign(none=0.0), "none", True, test_to_train).itertuples()
+        none = pd.DataFrame({"lead": leads[name], "none": 0.0})
+        (alone,) = paired_differences(none, "none", True, test_to_train).itertuples()
         both = table[[META, other]].dropna()
         rows.append(
             {
@@ -176,9 +177,19 @@ def penalties_table(by_penalty: dict[str, pd.DataFrame], metric: str) -> pd.Data
         ``teaching``, ``penalty``, ``method``, ``mean``, ``se``, ``seeds``. Teaching is ``adaptive`` (the first
         experiment), ``independent`` (the same at penalty 0, where nobody learns from others) and the name of each
         variant, all but the second at the penalties above 0 only.
+
+    Raises
+    ------
+    UserError
+        A variant is called as one of the two, or as another variant.
     """
     first = next(iter(by_penalty))
-    named = {FIRST_TEACHING if name == first else variant_of(name, first): of for name, of in by_penalty.items()}
+    named = {FIRST_TEACHING: by_penalty[first]}
+    for name in list(by_penalty)[1:]:
+        teaching = variant_of(name, first)
+        if teaching in (*named, INDEPENDENT_TEACHING):
+            raise UserError(f"{name}: {teaching!r} stands for another teaching in these tables; give it another label")
+        named[teaching] = by_penalty[name]
     parts = [_of_teaching(by_penalty[first], INDEPENDENT_TEACHING, metric).query("penalty == 0")]
     parts += [_of_teaching(table, name, metric).query("penalty > 0") for name, table in named.items()]
     order = [FIRST_TEACHING, INDEPENDENT_TEACHING, *list(named)[1:]]
@@ -266,16 +277,17 @@ def settings_markdown(table: pd.DataFrame, words: Words) -> str:
     parts = [_heading(words, text)]
     for kind in TABLES:
         here = table[(table["table"] == kind) & (table["metric"] == words.metric)]
+        most = here.groupby("experiment")["seeds"].max()
         cells = here.assign(
             cell=[
                 with_error(row.mean, row.se, bold=row.mark in ("best", "within_se"))
-                for row in here[["mean", "se", "mark"]].itertuples(index=False)
+                + (f" [{row.seeds} seeds]" if row.seeds < most[row.experiment] else "")
+                for row in here[["experiment", "mean", "se", "mark", "seeds"]].itertuples(index=False)
             ]
         )
         wide = cells.pivot(index="method", columns="experiment", values="cell")
         wide = wide.reindex(index=in_order(here["method"]), columns=list(dict.fromkeys(here["experiment"])))
-        seeds = here.groupby("experiment")["seeds"].max()
-        wide.columns = [f"{name} ({seeds[name]} seeds)" for name in wide.columns]
+        wide.columns = [f"{name} ({most[name]} seeds)" for name in wide.columns]
         parts.append(_markdown(wide.fillna("").rename_axis(kind).reset_index()))
     return "\n\n".join(parts) + "\n"
 
@@ -307,13 +319,14 @@ def ablation_markdown(table: pd.DataFrame, words: Words) -> str:
 
 def penalties_markdown(table: pd.DataFrame, words: Words) -> str:
     """Write :func:`penalties_table` for GitHub: a table for each ensemble, rows tell who teaches."""
+    ensembles = table[table["method"].isin(TAUGHT)]
     text = (
-        f"Mean over {over_seeds(table['seeds'])} seeds (standard error), by who teaches and by penalty; bold: within "
-        "one standard error of the best of the table."
+        f"Mean over {over_seeds(ensembles['seeds'])} seeds (standard error), by who teaches and by penalty; bold: "
+        "within one standard error of the best of the table."
     )
     parts = [_heading(words, text)]
-    for method in (name for name in TAUGHT if (table["method"] == name).any()):
-        here = table[table["method"] == method]
+    for method in (name for name in TAUGHT if (ensembles["method"] == name).any()):
+        here = ensembles[ensembles["method"] == method]
         best = here.loc[here["mean"].idxmax() if HIGHER_IS_BETTER[words.metric] else here["mean"].idxmin()]
         near = (here["mean"] - best["mean"]).abs() <= (0 if math.isnan(best["se"]) else best["se"]) * (1 + 1e-9)
         cells = here.assign(

@@ -12,6 +12,10 @@ class UserError(ValueError):
     """
 
 
+class DivergedError(UserError):
+    """All networks of a seed diverged."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the nearest known words, then list all of them.
 

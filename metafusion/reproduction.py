@@ -56,7 +56,7 @@ def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_trainings(results: Path, experiment: str) -> pd.DataFrame:
-    """Read the test errors of ``experiment@as_published`` and its repetitions.
+    """Read the test errors of the repetitions of ``experiment@as_published``.
 
     Returns
     -------
@@ -66,15 +66,13 @@ def read_trainings(results: Path, experiment: str) -> pd.DataFrame:
     Raises
     ------
     UserError
-        The experiment, or all of its repetitions, were not run.
+        Fewer than two were run.
     """
-    folders = {0: results / f"{experiment}@as_published"}
-    folders |= {
-        int(folder.name.rpartition("_")[2]): folder for folder in results.glob(f"{folders[0].name}+repetition_*")
-    }
+    found = results.glob(f"{experiment}@as_published+repetition_*")
+    folders = {int(folder.name.rpartition("_")[2]): folder for folder in found}
     if len(folders) < 2:
         raise UserError(
-            f"{results}: no repetition of {experiment}@as_published; run "
+            f"{results}: fewer than two repetitions of {experiment}@as_published; run "
             "snakemake --cores 2 --configfile config/authors_check.yaml"
         )
     tables = []

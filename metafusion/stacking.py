@@ -9,7 +9,7 @@ from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.stored import StoredSeed
 from metafusion.cohort.train import train_networks, unit_of
 from metafusion.config.models import Cohort, Task
-from metafusion.errors import UserError
+from metafusion.errors import DivergedError
 from metafusion.methods import INDEPENDENT
 from metafusion.targets import classes_of, numbers_of, without_test
 
@@ -73,7 +73,7 @@ def stack(
     outputs = cohort.predictions.shape[2:]
     try:
         predictions = train_networks({cohort.seed: data}, networks, small, task)[cohort.seed].predictions[0]
-    except UserError:
+    except DivergedError:
         # Both diverged. The other methods still count, as where a comparator diverges.
         predictions = np.full((2, *outputs), np.nan, dtype=np.float32)
     return dict(zip((STACKING, INDEPENDENT + STACKING), predictions, strict=True))

@@ -215,8 +215,8 @@ def of_compared(path):
     return paths
 
 
-def all_simulated(wildcards):
-    return all(one.source.simulated for one in compared(wildcards).values())
+def some_simulated(wildcards):
+    return any(one.source.simulated for one in compared(wildcards).values())
 
 
 def modalities_of_first(wildcards):

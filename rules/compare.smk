@@ -5,14 +5,27 @@ needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, latents/
 makes   <results>/{experiment}/comparators/{family}/{block}.parquet, the predictions of all methods of the family
 """
 
-# A change of any other setting does not train a family again.
+# A change of any other setting does not train a family again. Networks that are trained alone know no penalty.
+ALONE = {
+    "hidden",
+    "weight_decay",
+    "dropout",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "patience",
+    "target_scaling",
+    "warm_start",
+    "equal_budget",
+    "repetition",
+}
 READ_BY_FAMILY = {
-    "networks": {"task", "cohort", "late_fusion"},
-    "double_budget": {"task", "cohort", "late_fusion"},
-    "linear": {"task"},
-    "boosting": {"task"},
-    "cooperative": {"task", "cohort", "cooperative"},
-    "oracle": {"task", "cohort"},
+    "networks": {"task": True, "cohort": ALONE, "late_fusion": True},
+    "double_budget": {"task": True, "cohort": ALONE, "late_fusion": True},
+    "linear": {"task": True},
+    "boosting": {"task": True},
+    "cooperative": {"task": True, "cohort": ALONE, "cooperative": True},
+    "oracle": {"task": True, "cohort": ALONE},
 }
 
 

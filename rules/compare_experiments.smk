@@ -38,7 +38,7 @@ rule compare_experiments:
         code=code_of("compare_experiments"),
         comparison=lambda wildcards: comparison_of(wildcards).model_dump(mode="json"),
         metrics=metrics_of_compared,
-        simulated=all_simulated,
+        simulated=some_simulated,
         modalities=modalities_of_first,
     script:
         "../scripts/compare_experiments.py"

@@ -13,7 +13,7 @@ from metafusion.cohort.networks import Convolution, Layers, Network, dropout_mas
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.teachers import choose_penalty, inverse_weights, teaching_weights
 from metafusion.config.models import Cohort, Task
-from metafusion.errors import UserError
+from metafusion.errors import DivergedError, UserError
 
 
 @dataclass
@@ -145,9 +145,9 @@ def refuse_blind(seen: Tensor, data: Data, networks: list[Network], seed: int) -
 
 
 def refuse_all_diverged(losses: np.ndarray, seed: int) -> None:
-    """Raise UserError if nobody of an independent cohort has a finite loss; shape (students,)."""
+    """Raise DivergedError if nobody of an independent cohort has a finite loss; shape (students,)."""
     if not np.isfinite(losses).any():
-        raise UserError(
+        raise DivergedError(
             f"seed {seed}: the loss of every student is not a number, without any penalty; lower the learning_rate, "
             "or set 'scaling: standard' for the modalities"
         )

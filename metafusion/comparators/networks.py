@@ -6,11 +6,12 @@ from sklearn.linear_model import LinearRegression
 
 from metafusion import ensembles
 from metafusion.cohort.seed_data import SeedData
-from metafusion.cohort.students import only
+from metafusion.cohort.students import Student, only
 from metafusion.cohort.train import train as train_cohort
 from metafusion.comparators.options import Options
 from metafusion.comparators.prior import prior
 from metafusion.config.models import Cohort, Task
+from metafusion.errors import DivergedError
 
 
 def train(data: dict[int, SeedData], modalities: list[str], options: Options) -> dict[int, dict[str, np.ndarray]]:
@@ -44,19 +45,36 @@ def train_for(
     names = {f"modality_{name}": only([name], modalities) for name in modalities}
     if len(modalities) > 1:
         names["early_fusion"] = only(modalities, modalities)
-    trained = train_cohort(data, list(names.values()), {}, alone(options.cohort, epochs), options.task)
-    answers = {}
-    for seed, one in data.items():
-        run = trained[seed]
-        answers[seed] = _answers(one, run.predictions[0], run.seen, modalities, options.task, options.late_fusion)
-    return answers
+    outputs = train_alone(data, list(names.values()), options.cohort, epochs, options.task)
+    return {
+        seed: _answers(one, *outputs[seed], modalities, options.task, options.late_fusion) for seed, one in data.items()
+    }
 
 
-def alone(settings: Cohort, epochs: int) -> Cohort:
-    """Return the settings of networks with the main head that are trained without a cohort."""
-    return settings.model_copy(
-        update={"penalties": [0.0], "epochs": epochs, "more_heads": [], "warm_start": False},
-    )
+def train_alone(
+    data: dict[int, SeedData], students: list[Student], settings: Cohort, epochs: int, task: Task
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Train networks with the main head without a cohort.
+
+    Returns
+    -------
+    dict of int to (ndarray, ndarray)
+        By seed: outputs, shape (networks, samples, outputs), NaN where a network diverged; and the samples that a
+        network sees, shape (networks, samples).
+    """
+    changed = {"penalties": [0.0], "epochs": epochs, "more_heads": [], "warm_start": False}
+    settings = settings.model_copy(update=changed)
+    try:
+        trained = train_cohort(data, students, {}, settings, task)
+    except DivergedError:
+        if len(data) > 1:
+            # Seeds do not depend on each other: the others' networks still count.
+            several = [train_alone({seed: one}, students, settings, epochs, task) for seed, one in data.items()]
+            return {seed: outputs for one in several for seed, outputs in one.items()}
+        ((seed, one),) = data.items()
+        seen = np.stack([one.seen_by(student) for student in students])
+        return {seed: (np.full((*seen.shape, one.outputs), np.nan), seen)}
+    return {seed: (run.predictions[0], run.seen) for seed, run in trained.items()}
 
 
 def _answers(

@@ -6,8 +6,7 @@ import numpy as np
 
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
-from metafusion.cohort.train import train as train_cohort
-from metafusion.comparators.networks import alone
+from metafusion.comparators.networks import train_alone
 from metafusion.comparators.options import Options
 from metafusion.config.sources import TRUTH
 
@@ -27,18 +26,12 @@ def train(data: dict[int, SeedData], modalities: list[str], options: Options) ->
     Returns
     -------
     dict of int to dict of str to ndarray, shape (samples, outputs)
-        By seed: ``oracle``.
-
-    Raises
-    ------
-    UserError
-        The network diverged.
+        By seed: ``oracle``; NaN where it diverged.
     """
     del modalities
     knowing = {seed: _knowing(one, options.truth[seed]) for seed, one in data.items()}
-    settings = alone(options.cohort, options.cohort.budget)
-    trained = train_cohort(knowing, [only([TRUTH], [TRUTH])], {}, settings, options.task)
-    return {seed: {"oracle": run.predictions[0, 0]} for seed, run in trained.items()}
+    trained = train_alone(knowing, [only([TRUTH], [TRUTH])], options.cohort, options.cohort.budget, options.task)
+    return {seed: {"oracle": outputs[0]} for seed, (outputs, _) in trained.items()}
 
 
 def _knowing(data: SeedData, truth: np.ndarray) -> SeedData:

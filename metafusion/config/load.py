@@ -69,7 +69,7 @@ def _describe(origin: str, mistake: dict) -> str:
     return f"{origin}: {key}: {message}; found {found!r}"
 
 
-def load_experiment(path: Path, variant: str = "", seeds: int | None = None) -> Experiment:
+def load_experiment(path: Path, variant: str = "", **instead: Any) -> Experiment:
     """Read and check one experiment's file.
 
     Parameters
@@ -77,8 +77,8 @@ def load_experiment(path: Path, variant: str = "", seeds: int | None = None) -> 
     path : Path
     variant : str
         See :func:`metafusion.config.models.with_variant`.
-    seeds : int or None
-        Number of seeds, instead of the file's.
+    **instead
+        Keys with other values than the file's, whatever the variant says; None for the file's.
     """
     content, origin = read_yaml(path), f"{path}@{variant}" if variant else str(path)
     if variant:
@@ -89,7 +89,8 @@ def load_experiment(path: Path, variant: str = "", seeds: int | None = None) -> 
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         _refuse_unchanged(plain, validate(Experiment, content, origin), origin)
-    return validate(Experiment, content if seeds is None else content | {"seeds": seeds}, origin)
+    given = {key: value for key, value in instead.items() if value is not None}
+    return validate(Experiment, content | given, origin)
 
 
 def _refuse_unchanged(plain: Experiment, changed: Experiment, origin: str) -> None:
@@ -113,7 +114,10 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
     study = validate(Study, config, origin or str(folder / "config.yaml"))
     experiments: dict[str, Experiment] = {}
     for entry in study.experiments:
-        place, _, variant = entry.partition("@")
+        # A folder may be called with an @, too.
+        folders, slash, last = entry.rpartition("/")
+        last, _, variant = last.partition("@")
+        place = folders + slash + last
         path = Path(place) if place.endswith((".yaml", ".yml")) else folder / "experiments" / f"{place}.yaml"
         if not path.exists():
             known = [file.stem for file in (folder / "experiments").glob("*.yaml")]
@@ -125,7 +129,7 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
             )
         if name in experiments:
             raise UserError(f"experiments: the name {name!r} stands twice; name it once, or rename one of the files")
-        experiments[name] = load_experiment(path, variant, study.seeds)
+        experiments[name] = load_experiment(path, variant, seeds=study.seeds, seeds_per_block=study.seeds_per_block)
         _refuse_missing_files(path, experiments[name])
     return LoadedStudy(study, experiments)
 

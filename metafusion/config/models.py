@@ -425,6 +425,14 @@ class Experiment(Settings):
             raise ValueError(f"representations: at least one modality is needed; known: {', '.join(known)}")
         return self
 
+    @field_validator("variants")
+    @classmethod
+    def _no_switch(cls, variants: dict) -> dict:
+        taken = sorted(set(variants) & set(SWITCHES))
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: taken by a switch between the protocols; choose another name")
+        return variants
+
     @model_validator(mode="after")
     def _comparators_fit(self) -> "Experiment":
         if "double_budget" in self.comparators and len(self.representations) < 2:
@@ -493,16 +501,17 @@ def with_variant(content: dict[str, Any], variant: str) -> dict[str, Any]:
     ValueError
         No such variant.
     """
-    own = content.get("variants") or {}
-    known = SWITCHES | own
+    known = SWITCHES | (content.get("variants") or {})
     changed = {key: value for key, value in content.items() if key != "variants"}
     for name in variant.split("+"):
         if name not in known:
             raise ValueError(f"no variant {name!r}; {did_you_mean(name, known)}")
         changes = known[name]
-        for every in changes.get("representations", {}) if name == "fit_on" else ():
-            modalities = changed.get("representations") or {}
-            changes = {"representations": {m: {every: "train_and_validation"} for m in modalities}}
+        if name == "fit_on":
+            # The switch is of every modality, whatever they are called.
+            changes = {
+                "representations": dict.fromkeys(changed.get("representations") or {}, changes["representations"])
+            }
         changed = _merged(changed, changes)
     changed["title"] = f"{changed.get('title', '')} [{variant}]"
     return changed
@@ -539,8 +548,17 @@ class Comparison(Settings):
     ] = Field(
         min_length=1,
         description="Some of the study's experiments, as they are called there, in the order wanted: a list, or a "
-        "mapping of labels for tables and figures to experiments.",
+        "mapping of labels for tables and figures to experiments. An ablation needs two.",
     )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Comparison":
+        names = list(self.experiments.values())
+        if len(set(names)) < len(names):
+            raise ValueError(f"experiments: each may stand once, found {', '.join(names)}")
+        if self.kind == "ablation" and len(names) < 2:
+            raise ValueError("experiments: an ablation needs a variant beside the first experiment")
+        return self
 
 
 class Study(Settings):
@@ -557,6 +575,10 @@ class Study(Settings):
     )
     comparisons: dict[Name, Comparison] = Field(
         default={}, description="Tables and figures across experiments, by a name of their own."
+    )
+    seeds_per_block: Size | None = Field(
+        default=None,
+        description="Seeds that one job takes, instead of what the experiments' files say: many for a GPU.",
     )
     threads: Size = Field(
         default=1,

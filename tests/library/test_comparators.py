@@ -348,6 +348,27 @@ def test_a_network_that_diverged_has_no_answer_and_the_others_are_as_ever():
         np.testing.assert_allclose(found[3][method], sound[3][method], rtol=1e-6)
 
 
+def test_a_seed_whose_networks_all_diverged_has_no_answers_and_the_other_seeds_are_as_ever():
+    data = {seed: some_data("regression", seed) for seed in (3, 5)}
+    sound = networks_family.train(data, MODALITIES, options_of("regression"))
+    for view in data[5].views.values():
+        view[:] *= 1e200
+    found = networks_family.train(data, MODALITIES, options_of("regression"))
+    assert sorted(found[5]) == sorted(sound[5])
+    assert all(np.isnan(outputs).all() for outputs in found[5].values())
+    for method in found[3]:
+        np.testing.assert_allclose(found[3][method], sound[3][method], rtol=1e-6)
+
+
+def test_an_oracle_that_diverged_has_no_answer():
+    data = {seed: some_data("regression", seed) for seed in (3, 5)}
+    truth = {seed: np.float32(one.views["scan", "raw"]) for seed, one in data.items()}
+    truth[5] = truth[5] * np.float32(1e30)
+    found = oracle_family.train(data, MODALITIES, options_of("regression", truth=truth))
+    assert np.isnan(found[5]["oracle"]).all()
+    assert np.isfinite(found[3]["oracle"]).all()
+
+
 def test_late_fusion_of_extreme_samples_stays_finite():
     data = some_data("classification")
     for view in data.views.values():

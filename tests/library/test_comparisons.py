@@ -205,6 +205,23 @@ def test_the_independent_cohort_is_the_first_experiment_at_penalty_0():
     }
 
 
+@pytest.mark.parametrize("taken", ["adaptive", "independent", "twice"])
+def test_a_teaching_that_is_called_as_another_is_refused(taken):
+    given = pd.DataFrame(
+        [(penalty, "meta_fusion", "mse", 1.0, 1.0, 4) for penalty in (0.0, 1.0)],
+        columns=["penalty", "method", "metric", "mean", "se", "seeds"],
+    )
+    others = {"small@twice": given, "twice": given} if taken == "twice" else {f"small@{taken}": given}
+    with pytest.raises(UserError, match=f"'{taken}' stands for another teaching"):
+        comparisons.penalties_table({"small": given} | others, "mse")
+
+
+def test_students_that_diverged_do_not_count_in_the_seeds_of_ensembles():
+    table = teaching_table()
+    table.loc[table["method"] == "student_0", "seeds"] = 1
+    assert "Mean over 4 seeds" in comparisons.penalties_markdown(table, WORDS)
+
+
 def test_the_markdown_of_penalties_marks_what_is_near_the_best():
     meta, best = rows_of(comparisons.penalties_markdown(teaching_table(), WORDS))
     assert meta == [

@@ -842,6 +842,36 @@ def test_an_experiment_stands_once_in_a_comparison():
         compared("one", "one")
 
 
+def test_an_experiment_stands_once_under_two_labels():
+    with pytest.raises(UserError, match="each may stand once, found one, one"):
+        compared(first="one", second="one")
+
+
+def test_an_ablation_needs_two_experiments():
+    comparison = {"kind": "ablation", "title": "t", "experiments": ["one"]}
+    with pytest.raises(UserError, match="an ablation needs a variant"):
+        validate(Study, {"experiments": ["one"], "comparisons": {"alone": comparison}}, "c.yaml")
+
+
+def test_a_variant_may_not_be_called_as_a_switch():
+    given = SIMULATED | {"variants": {"fit_on": {"representations": {"first": {"fit_on": "train"}}}}}
+    with pytest.raises(UserError, match="fit_on: taken by a switch between the protocols"):
+        validate(Experiment, given, "one.yaml")
+
+
+def test_a_study_says_how_many_seeds_a_job_takes(study_folder):
+    study = load_study({"experiments": ["one"], "seeds": 5, "seeds_per_block": 2}, study_folder)
+    assert list(study.experiments["one"].blocks) == ["1-2", "3-4", "5"]
+
+
+def test_folders_may_be_called_with_an_at_sign(tmp_path):
+    folder = tmp_path / "me@home"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("\n".join(LINES.values()) + "\n")
+    study = load_study({"experiments": [f"{folder}/mine.yaml", f"{folder}/mine.yaml@warm_start"]}, tmp_path)
+    assert list(study.experiments) == ["mine", "mine@warm_start"]
+
+
 def test_double_budget_needs_something_to_fuse():
     alone = SIMULATED | {"representations": {"first": ["raw"]}, "comparators": ["double_budget"]}
     with pytest.raises(UserError, match="'double_budget' is of early and late fusion, which need two modalities"):

@@ -89,7 +89,11 @@ def test_a_part_without_results_is_refused_and_the_document_stays(tmp_path):
 
 
 def test_trainings_are_read_by_repetition(tmp_path):
-    for name, value in (("x@as_published", 1.0), ("x@as_published+repetition_2", 3.0)):
+    for name, value in (
+        ("x@as_published", 50.0),
+        ("x@as_published+repetition_0", 1.0),
+        ("x@as_published+repetition_2", 3.0),
+    ):
         scores = pd.DataFrame(
             {
                 "method": ["meta_fusion"] * 3,

@@ -111,6 +111,12 @@ def test_a_method_without_any_value_comes_last_and_unmarked():
     assert table["mark"].tolist() == ["best", ""]
 
 
+def test_a_method_that_lacks_a_seed_is_not_marked_however_good():
+    table = summarise(scores_of({"lucky": [1.0, float("nan")], "a": [2.0, 4.0], "b": [9.0, 9.0]}, "mse"), ["mse"])
+    assert table["method"].tolist() == ["lucky", "a", "b"]
+    assert table["mark"].tolist() == ["", "best", ""]
+
+
 def test_the_oracle_keeps_its_place_but_has_no_mark():
     scores = scores_of({"oracle": [1.0, 2.0], "a": [1.0, 3.0], "b": [2.9, 2.9], "prior": [2.8, 2.8]}, "mse")
     table = summarise(scores, ["mse"])
