@@ -18,6 +18,8 @@ from metafusion.files import read_table, whole
 PART = re.compile(r"(<!-- begin: (?P<name>[\w@+]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 AUTHORS = "authors"
 """The part that is made of the authors' errors; every other part is called as a comparison is."""
+REPEATED = ("simulation_1_1", "simulation_1_2")
+"""The experiments that ``config/authors_check.yaml`` trains several times."""
 
 
 def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +123,7 @@ def main(results: Path, document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     if f"begin: {AUTHORS} " in text:
         theirs = read_table(document.with_name("authors.tsv"))
-        ours = [read_trainings(results, experiment) for experiment in ("simulation_1_1", "simulation_1_2")]
+        ours = [read_trainings(results, experiment) for experiment in REPEATED]
         parts[AUTHORS] = as_markdown(against_authors(pd.concat(ours, ignore_index=True), theirs))
     with whole(document) as unfinished:
         unfinished.write_text(fill(text, parts), encoding="utf-8")
