@@ -40,7 +40,7 @@ def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``experiment``, ``method``, ``seeds``, ``authors``, ``mean``, ``sd`` (over trainings, of the mean over seeds),
         ``low``, ``high`` (prediction interval of Student's t), ``trainings``, ``within``. Only methods and seeds in
-        common, and methods trained twice or more, in the order of ``theirs``.
+        common, and methods trained twice or more, by experiment and in the order of ``theirs``.
     """
     keys = ["experiment", "method"]
     joined = ours.merge(theirs, on=[*keys, "seed"])
@@ -53,7 +53,7 @@ def against_authors(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     reach = stats.t.ppf(0.975, count - 1) * table["sd"] * np.sqrt(1 + 1 / count)
     table = table.assign(low=table["mean"] - reach, high=table["mean"] + reach, trainings=count)
     table["within"] = table["authors"].between(table["low"], table["high"])
-    order = theirs[keys].drop_duplicates().merge(table.reset_index(), on=keys)
+    order = theirs[keys].drop_duplicates().sort_values("experiment", kind="stable").merge(table.reset_index(), on=keys)
     return order[[*keys, "seeds", "authors", "mean", "sd", "low", "high", "trainings", "within"]]
 
 
