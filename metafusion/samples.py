@@ -38,12 +38,16 @@ class Assembled:
         ``modality`` says that the whole sample is out.
     target_origin : str
         What to call the target in messages: its file and column, where it has them.
+    people : DataFrame or None
+        Who the samples are, for tables of participants, subgroups and checks, never for training: ``sample``, then
+        columns of numbers or text such as ``age``, ``sex``, ``site``. None where the source knows nothing.
     """
 
     samples: pd.DataFrame
     features: dict[str, pd.DataFrame]
     exclusions: pd.DataFrame = field(default_factory=no_exclusions)
     target_origin: str = "target"
+    people: pd.DataFrame | None = None
 
 
 def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "subject") -> Assembled:
@@ -75,7 +79,16 @@ def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "
     if "given_part" in samples:
         _check_given_parts(samples, unit)
     samples = samples.sort_values("sample", kind="stable") if "draw" not in samples else samples
-    return Assembled(samples.reset_index(drop=True), features, exclusions)
+    people = _check_people(assembled.people, samples["sample"])
+    return Assembled(samples.reset_index(drop=True), features, exclusions, assembled.target_origin, people)
+
+
+def _check_people(people: pd.DataFrame | None, samples: pd.Series) -> pd.DataFrame:
+    """Return one row a sample, in the order of the samples; missing where nothing is known."""
+    if people is None:
+        return pd.DataFrame({"sample": samples.to_numpy()})
+    _refuse_duplicates(people["sample"], "people")
+    return people.set_index("sample").reindex(samples).reset_index()
 
 
 def _refuse_duplicates(ids: pd.Series, what: str) -> None:
@@ -173,12 +186,15 @@ def refuse_overlap(subjects: pd.Series, parts: pd.Series, where: str) -> None:
         )
 
 
-def write(assembled: Assembled, samples: str | Path, features: str | Path, exclusions: str | Path) -> None:
-    """Write the three artefacts: a parquet of samples, a folder with one parquet a modality, a TSV of exclusions."""
+def write(
+    assembled: Assembled, samples: str | Path, features: str | Path, people: str | Path, exclusions: str | Path
+) -> None:
+    """Write parquets of samples and of people, a folder with one parquet a modality, and a TSV of exclusions."""
     folder = Path(features)
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in assembled.features.items():
         write_table(table, folder / f"{name}.parquet")
+    write_table(assembled.people, people)
     write_table(assembled.exclusions[["sample", "subject", "modality", "reason"]], exclusions)
     write_table(assembled.samples, samples)
 

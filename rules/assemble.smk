@@ -2,7 +2,8 @@
 Join the chunks to samples and features, check them, and say who is not in and why.
 
 needs   <results>/{experiment}/preprocessed/*/*, <resources>/sources/{experiment}/ or the user's files
-makes   <results>/{experiment}/samples.parquet, features/{modality}.parquet, exclusions.tsv
+makes   <results>/{experiment}/samples.parquet, features/{modality}.parquet, people.parquet,
+        exclusions.tsv
 """
 
 
@@ -14,6 +15,7 @@ rule assemble_samples:
     output:
         samples="<results>/{experiment}/samples.parquet",
         features=directory("<results>/{experiment}/features"),
+        people="<results>/{experiment}/people.parquet",
         exclusions="<results>/{experiment}/exclusions.tsv",
     log:
         "<logs>/{experiment}/assemble_samples.log",

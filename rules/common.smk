@@ -18,7 +18,7 @@ from snakemake.exceptions import WorkflowError
 
 from metafusion.config.load import load_study
 from metafusion.config.models import Comparator
-from metafusion.config.sources import TRUTH
+from metafusion.config.source import TRUTH
 from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
@@ -133,6 +133,12 @@ def acquired_folder(wildcards):
 
 def user_files(wildcards):
     return [str(file) for file in experiment_of(wildcards).source.user_files]
+
+
+def files_of_chunk(wildcards):
+    """The user's files that one chunk of a modality is made from."""
+    source = experiment_of(wildcards).source
+    return [str(file) for file in source.inputs_of(wildcards.modality, wildcards.chunk)]
 
 
 def wheels_of(wildcards):

@@ -9,7 +9,7 @@ makes   <results>/{experiment}/preprocessed/{modality}/{chunk}/
 rule preprocess_chunk:
     input:
         acquired=acquired_folder,
-        files=user_files,
+        files=files_of_chunk,
     output:
         folder=directory("<results>/{experiment}/preprocessed/{modality}/{chunk}"),
     log:

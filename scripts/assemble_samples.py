@@ -13,7 +13,7 @@ with job(snakemake) as (input, output, params, log):
     acquired = Path(input.acquired) if input.acquired else None
     assembled = science_of(source.kind).assemble(source, acquired, by_modality(input.preprocessed))
     checked = samples.check(assembled, params.task, params.modalities, params.unit)
-    samples.write(checked, output.samples, output.features, output.exclusions)
+    samples.write(checked, output.samples, output.features, output.people, output.exclusions)
     log.info("%d samples, %d subjects", len(checked.samples), checked.samples["subject"].nunique())
     for name, table in checked.features.items():
         log.info("modality %s: %d samples, %d features", name, len(table), table.shape[1] - 1)

@@ -8,7 +8,7 @@ import pandas as pd
 from metafusion import latents
 from metafusion.cohort.seed_data import collect
 from metafusion.comparators.options import Options
-from metafusion.config.sources import TRUTH
+from metafusion.config.source import TRUTH
 from metafusion.files import read_table, write_table
 from metafusion.predictions import long_predictions
 from metafusion.samples import feature_matrix

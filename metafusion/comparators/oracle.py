@@ -8,7 +8,7 @@ from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
 from metafusion.comparators.networks import train_alone
 from metafusion.comparators.options import Options
-from metafusion.config.sources import TRUTH
+from metafusion.config.source import TRUTH
 
 
 def train(data: dict[int, SeedData], modalities: list[str], options: Options) -> dict[int, dict[str, np.ndarray]]:

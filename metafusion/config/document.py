@@ -18,7 +18,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from metafusion.config.base import Settings
 from metafusion.config.models import Cohort, Cooperative, Ensemble, Experiment, Representations, Split, Study
-from metafusion.config.sources import AnySource, Source
+from metafusion.config.source import Source
+from metafusion.config.sources import AnySource
 from metafusion.errors import UserError
 from metafusion.files import whole
 

@@ -139,6 +139,11 @@ def _refuse_missing_files(path: Path, experiment: Experiment) -> None:
     if missing:
         lines = "\n".join(f"{path}: source: {file}: no such file" for file in missing)
         raise UserError(f"{lines}\npaths are relative to the folder where snakemake runs ({Path.cwd()}), or absolute")
+    try:
+        # Sources that list a folder say here what they do not find.
+        _ = experiment.source.chunks
+    except UserError as error:
+        raise UserError(f"{path}: source: {error}") from None
 
 
 @dataclass(frozen=True)

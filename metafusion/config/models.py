@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
-from metafusion.config.sources import TRUTH, AnySource, Name
+from metafusion.config.source import TRUTH, Name
+from metafusion.config.sources import AnySource
 from metafusion.errors import did_you_mean
 
 Task = Literal["classification", "regression"]

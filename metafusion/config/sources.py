@@ -10,40 +10,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from metafusion.config.base import Settings
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-TRUTH = "truth"
-"""Name of the table of true latent variables beside the modalities' features; for an oracle only."""
-
-
-class Source(Settings):
-    """What the workflow must know of any kind of source before it reads data."""
-
-    simulated: ClassVar[bool] = False
-    can_be_drawn: ClassVar[bool] = False
-    """Whether the source's module has ``look``, which draws the data themselves."""
-    has_truth: ClassVar[bool] = False
-    """Whether the source knows the latent variables behind its data, and assembles them as :data:`TRUTH`."""
-    wheels: ClassVar[tuple[str, ...]] = ()
-    """Packages of ``metafusion.sources.wheels`` that hold the source's files."""
-
-    @property
-    def modality_names(self) -> list[str]:
-        raise TypeError(f"{type(self).__name__} names no modalities")
-
-    @property
-    def chunks(self) -> dict[str, list[str]]:
-        """Units of preprocessing of each modality: sessions, chunks of subjects, or everything."""
-        return {name: ["all"] for name in self.modality_names}
-
-    @property
-    def user_files(self) -> list[Path]:
-        """The user's own files; empty where ``acquire`` makes or downloads them."""
-        return []
+from metafusion.config.mri import MriPreprocessing
+from metafusion.config.source import Fraction, Name, Positive, Source
 
 
 class AdData(Source):
@@ -128,13 +96,6 @@ class EegScp(Source):
     @property
     def chunks(self) -> dict[str, list[str]]:
         return {name: ["scp1"] for name in self.modalities}
-
-
-class MriPreprocessing(Settings):
-    """How T1-weighted volumes become features."""
-
-    resolution: Positive = Field(default=4.0, description="Voxel size of the common grid, in mm.")
-    parcels: int = Field(default=12, ge=1, description="Grey-matter regions per hemisphere.")
 
 
 class MriSimulated(Source):

@@ -24,7 +24,7 @@ from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from metafusion.config.sources import MriPreprocessing
+from metafusion.config.mri import MriPreprocessing
 from metafusion.errors import UserError
 from metafusion.files import whole, write_table
 

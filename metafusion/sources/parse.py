@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from metafusion.config.sources import AnySource, Source
+from metafusion.config.source import Source
+from metafusion.config.sources import AnySource
 
 _ADAPTER = TypeAdapter(AnySource)
 

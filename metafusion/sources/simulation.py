@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
-from metafusion.config.sources import TRUTH, Simulation
+from metafusion.config.source import TRUTH
+from metafusion.config.sources import Simulation
 from metafusion.files import read_arrays, write_arrays
 from metafusion.samples import Assembled
 

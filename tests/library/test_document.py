@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from metafusion.config import document, models, sources
+from metafusion.config import document, models, mri, source, sources
 from metafusion.config.base import Settings
 from metafusion.config.load import load_experiment, load_study, read_yaml, validate
 from metafusion.config.models import Experiment, Study
@@ -20,7 +20,7 @@ CONFIG = ROOT / "config"
 PACKAGED = sorted((CONFIG / "experiments").glob("*.yaml"))
 MODELS = [
     model
-    for module in (models, sources)
+    for module in (models, mri, source, sources)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Settings) and model.__module__ == module.__name__
 ]
@@ -85,7 +85,7 @@ def test_every_field_has_a_description(model):
     assert [name for name, field in model.model_fields.items() if not (field.description or "").strip()] == []
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model is not sources.Source], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", [model for model in MODELS if model is not source.Source], ids=lambda m: m.__name__)
 def test_every_key_of_every_mapping_stands_in_the_readme_with_its_description(model):
     lines = document.readme().splitlines()
     for name, field in model.model_fields.items():

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metafusion.config.sources import MriPreprocessing, MriSimulated
+from metafusion.config.mri import MriPreprocessing
+from metafusion.config.sources import MriSimulated
 from metafusion.errors import UserError
 from metafusion.files import read_table
 from metafusion.preprocess import mri

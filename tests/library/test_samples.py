@@ -244,11 +244,39 @@ def test_what_was_given_is_not_changed():
     pd.testing.assert_frame_equal(made.features["blood"], before[1])
 
 
+def test_people_are_one_row_a_sample_in_the_order_of_the_samples():
+    made = assembled()
+    made.people = pd.DataFrame({"sample": ["stranger", "s1", "s0"], "age": [99.0, 71.0, 70.0]})
+    people = checked(made).people
+    assert people["sample"].tolist() == [f"s{number}" for number in range(8)]
+    assert people["age"].tolist()[:2] == [70.0, 71.0]
+    assert people["age"].isna().sum() == 6
+
+
+def test_a_source_that_knows_nothing_of_people_has_their_samples_only():
+    assert checked(assembled()).people.columns.tolist() == ["sample"]
+
+
+def test_a_sample_twice_among_the_people_is_refused():
+    made = assembled()
+    made.people = pd.DataFrame({"sample": ["s1", "s1"], "age": [70.0, 71.0]})
+    assert "people: 1 sample ids stand more than once (s1)" in refusal(made)
+
+
 @pytest.fixture
 def stored(tmp_path):
     table = features_of(["s2", "s0", "s5"], x=np.float32([2, 0, 5]), y=np.float32([np.nan, 10, 15]))
-    write(assembled(blood=table), tmp_path / "samples.parquet", tmp_path / "features", tmp_path / "exclusions.tsv")
+    made = assembled(blood=table)
+    made.people = pd.DataFrame({"sample": made.samples["sample"], "age": np.arange(8.0)})
+    names = ("samples.parquet", "features", "people.parquet", "exclusions.tsv")
+    write(made, *(tmp_path / name for name in names))
     return tmp_path
+
+
+def test_people_survive_the_file(stored):
+    people = read_table(stored / "people.parquet")
+    assert people["sample"].tolist() == [f"s{number}" for number in range(8)]
+    assert people["age"].tolist() == list(range(8))
 
 
 def test_features_come_in_the_order_asked_for(stored):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from metafusion.config.load import load_experiment
-from metafusion.config.sources import TRUTH, Simulation
+from metafusion.config.source import TRUTH
+from metafusion.config.sources import Simulation
 from metafusion.files import read_arrays
 from metafusion.samples import check
 from metafusion.sources.simulation import acquire, assemble, draw

@@ -1,0 +1,49 @@
+"""The base of all kinds of source: what the workflow must know of them before it reads data."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from metafusion.config.base import Settings
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+TRUTH = "truth"
+"""Name of the table of true latent variables beside the modalities' features; for an oracle only."""
+
+
+class Source(Settings):
+    """What the workflow must know of any kind of source before it reads data."""
+
+    simulated: ClassVar[bool] = False
+    can_be_drawn: ClassVar[bool] = False
+    """Whether the source's module has ``look``, which draws the data themselves."""
+    has_truth: ClassVar[bool] = False
+    """Whether the source knows the latent variables behind its data, and assembles them as :data:`TRUTH`."""
+    wheels: ClassVar[tuple[str, ...]] = ()
+    """Packages of ``metafusion.sources.wheels`` that hold the source's files."""
+
+    @property
+    def modality_names(self) -> list[str]:
+        raise TypeError(f"{type(self).__name__} names no modalities")
+
+    @property
+    def chunks(self) -> dict[str, list[str]]:
+        """Units of preprocessing by name: sessions, chunks of subjects, or everything, mostly of a modality each.
+
+        A source of the user's own folders lists them here, and raises UserError where they cannot be used.
+        """
+        return {name: ["all"] for name in self.modality_names}
+
+    @property
+    def user_files(self) -> list[Path]:
+        """The user's own tables, that samples are assembled from; empty where ``acquire`` makes or downloads files."""
+        return []
+
+    def inputs_of(self, modality: str, chunk: str) -> list[Path]:
+        """The user's own files that a chunk is made from: a change of another file does not touch the chunk."""
+        return self.user_files
