@@ -6,6 +6,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from metafusion import ensembles
 from metafusion.cohort.seed_data import SeedData
 from metafusion.comparators.options import Options
+from metafusion.comparators.probabilities import log_probabilities
 from metafusion.config.models import Task
 
 SETTINGS = {
@@ -68,15 +69,8 @@ def _boosted(features: np.ndarray, data: SeedData, task: Task) -> list[np.ndarra
     if task == "regression":
         model = HistGradientBoostingRegressor(**SETTINGS).fit(features[rows], data.targets[rows])
         return [outputs[:, None] for outputs in model.staged_predict(features)]
-    # A class that is not in the training part has probability 0, kept finite.
-    least = float(np.log(np.finfo(np.float32).tiny))
-    found = np.unique(data.targets[rows])
-    if len(found) < 2:
-        return [np.where(np.arange(data.outputs) == found, 0.0, least)[None].repeat(len(features), axis=0)]
+    known = np.unique(data.targets[rows])
+    if len(known) < 2:
+        return [log_probabilities(np.ones((len(features), 1)), known, data.outputs)]
     model = HistGradientBoostingClassifier(**SETTINGS).fit(features[rows], data.targets[rows])
-    candidates = []
-    for probabilities in model.staged_predict_proba(features):
-        logs = np.full((len(features), data.outputs), least)
-        logs[:, model.classes_] = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-        candidates.append(logs)
-    return candidates
+    return [log_probabilities(staged, known, data.outputs) for staged in model.staged_predict_proba(features)]

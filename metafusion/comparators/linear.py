@@ -8,6 +8,7 @@ from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
 from metafusion.comparators.options import Options
 from metafusion.comparators.prior import prior
+from metafusion.comparators.probabilities import log_probabilities
 from metafusion.config.models import Task
 from metafusion.errors import UserError
 
@@ -73,18 +74,13 @@ def _best_linear(features: np.ndarray, seen: np.ndarray, data: SeedData, task: T
 
 def _logistic(features: np.ndarray, targets: np.ndarray, rows: np.ndarray, classes: int) -> list[np.ndarray]:
     """Return log probabilities of every strength, each of shape (samples, classes)."""
-    # A modality that few samples have may miss a class in training; its probability is then 0, kept finite.
-    least = float(np.log(np.finfo(np.float32).tiny))
-    found = np.unique(targets[rows])
-    if len(found) < 2:
-        return [np.where(np.arange(classes) == found, 0.0, least)[None].repeat(len(features), axis=0)]
-    candidates = []
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=5000).fit(features[rows], targets[rows])
-        logs = np.full((len(features), classes), least)
-        logs[:, model.classes_] = model.predict_log_proba(features)
-        candidates.append(np.maximum(logs, least))
-    return candidates
+    known = np.unique(targets[rows])
+    if len(known) < 2:
+        return [log_probabilities(np.ones((len(features), 1)), known, classes)]
+    models = [
+        LogisticRegression(C=strength, max_iter=5000).fit(features[rows], targets[rows]) for strength in STRENGTHS
+    ]
+    return [log_probabilities(model.predict_proba(features), known, classes) for model in models]
 
 
 def _ridge(features: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
