@@ -78,9 +78,7 @@ def _split_once(
     random_state: str,
 ) -> pd.Series:
     column = samples[unit]
-    units = pd.DataFrame({"unit": column, "target": samples["target"]}).groupby("unit", sort=True)["target"]
-    # A subject with several classes counts as its most frequent one (the first in order, if even).
-    labels = units.agg(lambda values: values.mode().iloc[0]) if stratify else units.first()
+    labels = _labels_of(column, samples["target"])
     given = pd.Series(np.nan, index=labels.index, dtype="object")
     if "given_part" in samples:
         known = samples[samples["given_part"].notna()]
@@ -114,6 +112,13 @@ def _split_once(
         left = rest if random_state == "seed" else None
     parts = parts.fillna("train")
     return column.map(parts).astype("str")
+
+
+def _labels_of(units: pd.Series, targets: pd.Series) -> pd.Series:
+    """Return the most frequent target of each unit, the first in order if even; units ascend."""
+    counts = pd.DataFrame({"unit": units, "target": targets}).value_counts(sort=False).sort_index()
+    ordered = counts.rename("samples").reset_index().sort_values("samples", ascending=False, kind="stable")
+    return ordered.drop_duplicates("unit").set_index("unit")["target"].sort_index()
 
 
 def _check_parts(samples: pd.DataFrame, parts: pd.Series, seed: int, unit: str, classes: bool) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
@@ -189,23 +191,40 @@ def repository(tmp_path_factory):
     return folder
 
 
+def made_once(base: Path, worker: str, name: str, repository: Path, make: Callable[[Study], None]) -> Study:
+    """Return a run of this worker's own, of which the costly part was made once for all workers."""
+    shared = (base if worker == "master" else base.parent) / f"shared_{name}"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "printed").exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            shared.mkdir()
+            study = Study(shared, repository)
+            make(study)
+            (shared / "printed").write_text(study.succeed())
+    study = copied(Study(shared, repository), base / name)
+    study.printed = (study.folder / "printed").read_text()
+    return study
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, repository):
+def finished(tmp_path_factory, worker_id, repository):
     """A finished run of both tiny experiments, to be looked at and not to be changed."""
-    study = Study(tmp_path_factory.mktemp("finished"), repository)
-    write_tables(study.folder)
-    study.write({"tiny": TABLES, "drawn": SIMULATION})
-    study.printed = study.succeed()
-    return study
+
+    def make(study):
+        write_tables(study.folder)
+        study.write({"tiny": TABLES, "drawn": SIMULATION})
+
+    return made_once(tmp_path_factory.getbasetemp(), worker_id, "finished", repository, make)
 
 
 @pytest.fixture(scope="session")
-def compared(tmp_path_factory, repository):
+def compared(tmp_path_factory, worker_id, repository):
     """A finished study of a setting, a variant of it and all comparisons, to be looked at and not to be changed."""
-    study = Study(tmp_path_factory.mktemp("compared"), repository)
-    study.write({"setting": SETTING}, experiments=COMPARED, comparisons=COMPARISONS)
-    study.printed = study.succeed()
-    return study
+
+    def make(study):
+        study.write({"setting": SETTING}, experiments=COMPARED, comparisons=COMPARISONS)
+
+    return made_once(tmp_path_factory.getbasetemp(), worker_id, "compared", repository, make)
 
 
 def copied(study: Study, folder: Path) -> Study:
