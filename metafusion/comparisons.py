@@ -52,7 +52,8 @@ def settings_table(scores: dict[str, pd.DataFrame], metrics: list[str]) -> pd.Da
     -------
     DataFrame
         ``table`` (``methods``: all but the ensembles other than Meta Fusion; ``ensembles``), ``experiment``, then the
-        columns of :func:`metafusion.summary.summarise`. Methods are marked among those of their table and experiment.
+        columns of :func:`metafusion.summary.summarise` without the interval, which each experiment has in its own
+        summary. Methods are marked among those of their table and experiment.
     """
     parts = []
     for name, table in scores.items():
@@ -62,7 +63,8 @@ def settings_table(scores: dict[str, pd.DataFrame], metrics: list[str]) -> pd.Da
                 ensembles = here["family"].isin(TABLES["ensembles"])
                 here = here[~ensembles | here["method"].isin([META, f"{INDEPENDENT}{META}"])]
             found = [metric for metric in metrics if (here["metric"] == metric).any()]
-            parts.append(summarise(here, found).assign(table=kind, experiment=name))
+            summary = summarise(here, found).drop(columns=["low", "high"])
+            parts.append(summary.assign(table=kind, experiment=name))
     merged = pd.concat(parts, ignore_index=True)
     return merged[["table", "experiment", *(name for name in merged if name not in ("table", "experiment"))]]
 

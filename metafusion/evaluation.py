@@ -1,6 +1,6 @@
 """Ensembles chosen on the validation part, and every method's score. Nothing else reads the test part's targets."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import comb
 
@@ -12,10 +12,11 @@ from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble, Task
 from metafusion.errors import UserError
 from metafusion.methods import INDEPENDENT, STUDENT, family_of
-from metafusion.metrics import measure
+from metafusion.metrics import measure_all
 from metafusion.predictions import answers_of, long_predictions
 from metafusion.samples import PARTS
-from metafusion.targets import classes_of, numbers_of
+from metafusion.subgroups import levels_of
+from metafusion.targets import classes_of, numbers_of, positive_number
 
 REUSED = "meta_fusion_reused"
 """The greedy ensemble with the members of the chosen penalty's."""
@@ -32,6 +33,7 @@ def evaluate(
     task: Task,
     metrics: list[str],
     settings: Ensemble,
+    positive: str | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Choose ensembles and score every method, for every seed of a block.
 
@@ -43,7 +45,7 @@ def evaluate(
         The trained cohort of each seed.
     comparators : list of DataFrame
         Predictions of the other methods, see :func:`long_predictions`.
-    task, metrics, settings
+    task, metrics, settings, positive
         As configured.
 
     Returns
@@ -56,6 +58,7 @@ def evaluate(
         Of ensembles, comparators and students, see :func:`score`.
     """
     classes = classes_of(samples, task)
+    number = positive_number(classes, positive)
     members, predictions, scores = [], [], []
     for cohort in seeds:
         parts, seed = cohort.parts, cohort.seed
@@ -67,9 +70,9 @@ def evaluate(
         students = student_answers(cohort.predictions, cohort.seen, cohort.chosen)
         members.append(chosen.assign(seed=seed)[["seed", "method", "student", "weight"]])
         predictions.append(long_predictions(answers, parts, classes, seed))
-        scores.append(score(answers, targets, parts["part"], metrics, seed))
+        scores.append(score(answers, targets, parts["part"], metrics, seed, number))
         # Students are many; their learning curves tell of the other parts.
-        scores.append(score(students, targets, parts["part"], metrics, seed, only=("test",)))
+        scores.append(score(students, targets, parts["part"], metrics, seed, number, only=("test",)))
     return tuple(pd.concat(tables, ignore_index=True) for tables in (members, predictions, scores))
 
 
@@ -85,13 +88,18 @@ def _refuse_not_finite(answers: dict[str, np.ndarray], seed: int) -> None:
 
 
 def by_penalty(
-    samples: pd.DataFrame, seeds: Iterable[StoredSeed], task: Task, metrics: list[str], settings: Ensemble
+    samples: pd.DataFrame,
+    seeds: Iterable[StoredSeed],
+    task: Task,
+    metrics: list[str],
+    settings: Ensemble,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Score ensembles and students at every penalty, not the chosen one alone.
 
     Parameters
     ----------
-    samples, seeds, task, metrics, settings
+    samples, seeds, task, metrics, settings, positive
         See :func:`evaluate`.
 
     Returns
@@ -103,6 +111,7 @@ def by_penalty(
         none where all diverged.
     """
     classes = classes_of(samples, task)
+    number = positive_number(classes, positive)
     tables = []
     for cohort in seeds:
         targets = _targets_of(samples, cohort, classes)
@@ -112,14 +121,77 @@ def by_penalty(
             if len(trained):
                 known = targets[_validation_of(cohort)]
                 answers |= _chosen_among(trained, cohort, index, known, task, settings)[0]
-            table = score(answers, targets, cohort.parts["part"], metrics, cohort.seed, only=("test",))
+            table = score(answers, targets, cohort.parts["part"], metrics, cohort.seed, number, only=("test",))
             tables.append(table.assign(penalty=penalty))
     columns = ["seed", "penalty", "method", "part", "metric", "value"]
     return pd.concat(tables, ignore_index=True)[columns]
 
 
+def by_subgroup(
+    samples: pd.DataFrame,
+    people: pd.DataFrame,
+    predictions: pd.DataFrame,
+    task: Task,
+    metrics: list[str],
+    subgroups: Mapping[str, Sequence[float] | None],
+    positive: str | None = None,
+) -> pd.DataFrame:
+    """Score ensembles and comparators in groups of people, on the test part. Students are left out: they are many.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        ``sample``, ``subject``, ``target``.
+    people : DataFrame
+        ``sample``, then what is known of them.
+    predictions : DataFrame
+        See :func:`evaluate`.
+    task, metrics, subgroups, positive
+        As configured.
+
+    Returns
+    -------
+    DataFrame
+        ``seed``, ``column``, ``level``, ``method``, ``metric``, ``value``, and of how many ``samples`` and
+        ``subjects``: those that the method answers for. A row for every level in every seed; values are NaN where they
+        cannot be measured.
+
+    Raises
+    ------
+    UserError
+        See :func:`metafusion.subgroups.levels_of` and :func:`metafusion.targets.positive_number`.
+    """
+    classes = classes_of(samples, task)
+    number = positive_number(classes, positive)
+    levels = levels_of(samples, people, subgroups)
+    indexed = samples.set_index("sample")
+    outputs = predictions.columns[4:]
+    tested = predictions[(predictions["part"] == "test") & predictions[outputs].notna().all(axis=1)]
+    rows = []
+    for (seed, method), table in tested.groupby(["seed", "method"], sort=False):
+        here = indexed.loc[table["sample"]]
+        targets, answers = numbers_of(here, classes), table[outputs].to_numpy()
+        for column, of_all in levels.items():
+            of_these = of_all.loc[table["sample"]].to_numpy()
+            for level in of_all.cat.categories:
+                inside = of_these == level
+                values = measure_all(metrics, answers[inside], targets[inside], number)
+                counts = int(inside.sum()), here["subject"][inside].nunique()
+                rows += [(seed, column, level, method, metric, value, *counts) for metric, value in values.items()]
+    columns = ["seed", "column", "level", "method", "metric", "value", "samples", "subjects"]
+    kinds = dict.fromkeys(["column", "level", "method", "metric"], "str") | dict.fromkeys(
+        ["seed", "samples", "subjects"], "int64"
+    )
+    return pd.DataFrame(rows, columns=columns).astype(kinds | {"value": "float64"})
+
+
 def by_students(
-    samples: pd.DataFrame, seeds: Iterable[StoredSeed], task: Task, metric: str, settings: Ensemble
+    samples: pd.DataFrame,
+    seeds: Iterable[StoredSeed],
+    task: Task,
+    metric: str,
+    settings: Ensemble,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Score ensembles of fewer students, at the chosen penalty: what does a larger cohort bring?
 
@@ -128,7 +200,7 @@ def by_students(
 
     Parameters
     ----------
-    samples, seeds, task, settings
+    samples, seeds, task, settings, positive
         See :func:`evaluate`.
     metric : str
 
@@ -140,6 +212,7 @@ def by_students(
         samples of the test part of which one of the set sees something; NaN where there are none.
     """
     classes = classes_of(samples, task)
+    positive_class = positive_number(classes, positive)
     tables = []
     for cohort in seeds:
         targets = _targets_of(samples, cohort, classes)
@@ -148,7 +221,8 @@ def by_students(
             answers, _ = _chosen_among(
                 students, cohort, cohort.chosen, targets[_validation_of(cohort)], task, settings, only=COMPARED
             )
-            table = score(answers, targets, cohort.parts["part"], [metric], cohort.seed, only=("test",))
+            part = cohort.parts["part"]
+            table = score(answers, targets, part, [metric], cohort.seed, positive_class, only=("test",))
             tables.append(table.assign(students=number, draw=draw))
     return pd.concat(tables, ignore_index=True)[["seed", "students", "draw", "method", "metric", "value"]]
 
@@ -292,6 +366,7 @@ def score(
     parts: pd.Series,
     metrics: list[str],
     seed: int,
+    positive: int | None = None,
     only: tuple[str, ...] = PARTS,
 ) -> pd.DataFrame:
     """Score every method on every part.
@@ -304,6 +379,8 @@ def score(
     parts : Series of str, length samples
     metrics : list of str
     seed : int
+    positive : int, optional
+        The number of the class that is asked for, see :func:`metafusion.metrics.measure_all`.
     only : tuple of str
         The parts wanted.
 
@@ -317,7 +394,6 @@ def score(
         known = ~np.isnan(outputs).any(axis=1)
         for part in only:
             here = (parts == part).to_numpy() & known
-            for metric in metrics:
-                value = measure(metric, outputs[here], targets[here]) if here.any() else float("nan")
-                rows.append((method, family_of(method), seed, part, metric, value))
+            values = measure_all(metrics, outputs[here], targets[here], positive)
+            rows += [(method, family_of(method), seed, part, metric, value) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])

@@ -1,7 +1,6 @@
 """Figures of the results. Each returns a matplotlib figure; :func:`save` writes it the same way every time."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import wrap
 
 import matplotlib as mpl
@@ -13,16 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from scikit_posthocs import critical_difference_diagram
+from scipy.special import softmax
 from scipy.stats import binomtest
+from statsmodels.stats.proportion import proportion_confint
 
-from metafusion.files import whole
 from metafusion.methods import HIGHER_IS_BETTER, LABELS, family_of
+from metafusion.metrics import BINS, measure
 from metafusion.statistics import ranking, values_by_seed
-from metafusion.summary import confusion
+from metafusion.summary import FEWEST_TESTED, confusion
+from metafusion.svg import save as save
+from metafusion.targets import classes_of, numbers_of, positive_number
 
 STYLE = {
-    "svg.hashsalt": "metafusion",
-    "svg.fonttype": "path",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,6 +48,8 @@ FAMILIES = {
     "cooperative": "cooperative learning",
     "reference": "reference: prior (no features), oracle (true latents)",
 }
+SHOWN = ("meta_fusion", "early_fusion", "logistic_regression", "ridge_regression")
+"""Methods that figures with room for few show, and the best of the others beside them."""
 FEW_ENSEMBLES = {"meta_fusion": "#D55E00", "best_single": "#0072B2", "simple_average": "#009E73"}
 
 
@@ -84,12 +87,6 @@ class Words:
         return f"test {self.measure} ({'higher' if HIGHER_IS_BETTER[self.metric] else 'lower'} is better)"
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Write an SVG whose bytes depend on its content only."""
-    with whole(path) as unfinished, mpl.rc_context(STYLE):
-        figure.savefig(unfinished, format="svg", metadata={"Date": None})
-
-
 def panels(
     width: float, height: float, columns: int = 1, rows: int = 1, **options: object
 ) -> tuple[Figure, np.ndarray]:
@@ -116,17 +113,19 @@ def over_seeds(counts: pd.Series) -> str:
 
 
 def methods(summary: pd.DataFrame, words: Words) -> Figure:
-    """Methods side by side: mean over seeds with its standard error, best on top."""
+    """Methods side by side: mean over seeds with its standard error and interval, best on top."""
     with mpl.rc_context(STYLE):
         table = summary[summary["metric"] == words.metric].iloc[::-1].reset_index(drop=True)
         figure, (axes,) = panels(7, 1.4 + 0.24 * len(table))
+        axes.hlines(table.index, table["low"], table["high"], lw=0.7, color=[COLOURS[name] for name in table["family"]])
         dots(axes, table, table.index)
         axes.set_yticks(table.index, table["method"])
         axes.margins(y=0.03)
         axes.grid(axis="x", alpha=0.3)
         errors_on(axes.xaxis, table["mean"], words.metric)
         axes.set_xlabel(words.test_measure)
-        head(figure, words, f"mean and standard error over {over_seeds(table['seeds'])} seeds")
+        seeds = over_seeds(table["seeds"])
+        head(figure, words, f"mean, standard error (bar) and 95 % interval (thin line) over {seeds} seeds")
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
@@ -383,6 +382,176 @@ def _predicted_against_true(test: pd.DataFrame, samples: pd.DataFrame, words: Wo
     axes.set_ylabel("prediction of Meta Fusion")
     axes.legend(frameon=False)
     _count_in_title(figure, test, words)
+    return figure
+
+
+def shown_methods(summary: pd.DataFrame, metric: str) -> list[str]:
+    """Return those of :data:`SHOWN` that there are, and the best of the others: no ensemble of a cohort, no reference.
+
+    A method without a value is left out, unless none has any: what they predict can still be shown.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        See :func:`metafusion.summary.summarise`; best first.
+    metric : str
+    """
+    table = summary[summary["metric"] == metric]
+    if table["mean"].notna().any():
+        table = table[table["mean"].notna()]
+    found = [name for name in SHOWN if name in set(table["method"])]
+    others = table[~table["family"].isin(["cohort", "independent", "reference"]) & ~table["method"].isin(found)]
+    return [*found, *others["method"].head(1)]
+
+
+def reliability(
+    predictions: pd.DataFrame,
+    samples: pd.DataFrame,
+    task: str,
+    shown: list[str],
+    words: Words,
+    positive: str | None = None,
+) -> Figure:
+    """What happened against what was predicted, in bins of the predictions, pooled over seeds; and their histogram.
+
+    Two classes, or a positive one: its share against its predicted probability, in ten bins of equal width. More: the
+    share of right answers against the probability of the most probable class. Regression: mean target against mean
+    prediction, in ten bins of as many predictions each. Bars are 95 % intervals (Wilson's for shares, Student's for
+    means) that count a sample of a bin once, however many seeds tested it.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        See :func:`metafusion.predictions.long_predictions`.
+    samples : DataFrame
+        ``sample``, ``target``.
+    task : str
+    shown : list of str
+        Methods, one panel each.
+    words : Words
+    positive : str, optional
+        As configured.
+    """
+    with mpl.rc_context(STYLE):
+        if not shown:
+            return _empty(words)
+        classes = classes_of(samples, task)
+        number = 1 if positive is None and len(classes) == 2 else positive_number(classes, positive)
+        if not classes:
+            names = "prediction", "mean target"
+        elif number is None:
+            names = "probability of the most probable class", "share of right answers"
+        else:
+            names = f"predicted probability of {classes[number]}", f"share of {classes[number]}"
+        test = predictions[(predictions["part"] == "test") & predictions[predictions.columns[4:]].notna().all(axis=1)]
+        several = {name: test[test["method"] == name] for name in shown}
+        figure, grid = panels(1 + 2.3 * len(shown), 4.3, len(shown), 2, height_ratios=[3, 1], sharex=True, sharey="row")
+        for (name, table), axes, below in zip(several.items(), grid, grid[len(shown) :], strict=False):
+            if table.empty:
+                axes.set_title(f"{name}\nno prediction", fontsize=8)
+                continue
+            said, happened, label = _said_and_happened(table, samples, classes, number)
+            colour = COLOURS[family_of(name)]
+            bins = _binned(said, happened, table["sample"].to_numpy(), bool(classes))
+            ends = [0, 1] if classes else [bins[["x", "y"]].min().min(), bins[["x", "y"]].max().max()]
+            axes.plot(ends, ends, color="k", lw=0.8, ls=":")
+            errors = np.abs(bins[["low", "high"]].to_numpy() - bins[["y"]].to_numpy()).T
+            axes.errorbar(bins["x"], bins["y"], yerr=errors, fmt="o-", ms=4, capsize=2, color=colour)
+            axes.set_title(f"{name}\n{label}", fontsize=8)
+            below.hist(said, bins=2 * BINS, range=(0, 1) if classes else None, color=colour)
+        grid[0].set_ylabel(names[1])
+        grid[len(shown)].set_ylabel("predictions")
+        figure.supxlabel(names[0], fontsize=9)
+        _count_in_title(figure, several[shown[0]], words)
+    return figure
+
+
+def _said_and_happened(
+    table: pd.DataFrame, samples: pd.DataFrame, classes: list[str], positive: int | None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return what one method predicts, what is true, and its calibration error over seeds in words."""
+    outputs = table[table.columns[4:]].to_numpy(np.float64)
+    targets = numbers_of(samples.set_index("sample").loc[table["sample"]], classes)
+    metric = "ece" if classes else "r2"
+    by_seed = pd.Series(
+        [measure(metric, outputs[rows], targets[rows]) for rows in table.groupby("seed").indices.values()], dtype=float
+    )
+    error = "" if len(by_seed) < 2 else f" ± {by_seed.sem():.3f}"
+    label = f"{metric.upper() if classes else 'R²'} {by_seed.mean():.3f}{error}"
+    if not classes:
+        return outputs[:, 0], targets, label
+    probabilities = softmax(outputs, axis=1)
+    if positive is None:
+        return probabilities.max(axis=1), probabilities.argmax(axis=1) == targets, label
+    return probabilities[:, positive], targets == positive, label
+
+
+def _binned(said: np.ndarray, happened: np.ndarray, samples: np.ndarray, shares: bool) -> pd.DataFrame:
+    """Return means ``x`` and ``y`` of predictions and of what happened, and an interval of ``y``, for bins of ``said``.
+
+    Of as many independent ones as there are different samples: predictions for one sample share its target.
+    """
+    edges = np.linspace(0, 1, BINS + 1) if shares else np.unique(np.quantile(said, np.linspace(0, 1, BINS + 1)))
+    table = pd.DataFrame({"x": said, "y": happened.astype(float), "sample": samples})
+    grouped = table.groupby(np.digitize(said, edges[1:-1], right=True))
+    bins = grouped.agg(x=("x", "mean"), y=("y", "mean"), spread=("y", "std"), count=("sample", "nunique"))
+    if shares:
+        low, high = proportion_confint(bins["y"] * bins["count"], bins["count"], method="wilson")
+        return bins.assign(low=low, high=high)
+    half = 1.96 * bins["spread"] / np.sqrt(bins["count"])
+    return bins.assign(low=bins["y"] - half, high=bins["y"] + half)
+
+
+def subgroups(table: pd.DataFrame, column: str, summary: pd.DataFrame, shown: list[str], words: Words) -> Figure:
+    """The main measure in groups of people: mean over seeds with its interval, everybody on top.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.summary.subgroups_table`.
+    column : str
+        The column that makes the groups.
+    summary : DataFrame
+        See :func:`metafusion.summary.summarise`.
+    shown : list of str
+        Methods.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        if not shown:
+            return _empty(words)
+        here = table[(table["column"] == column) & (table["metric"] == words.metric) & table["method"].isin(shown)]
+        levels = list(dict.fromkeys(here["level"]))
+        figure, (axes,) = panels(6.5, 1.5 + 0.5 * (1 + len(levels)))
+        for place, method in enumerate(shown):
+            overall = summary[(summary["metric"] == words.metric) & (summary["method"] == method)]
+            rows = pd.concat([overall, here[here["method"] == method].set_index("level").reindex(levels)])
+            heights = np.arange(len(rows)) + 0.7 * ((place + 0.5) / len(shown) - 0.5)
+            colour, marker = list(COLOURS.values())[place], "osD^"[place]
+            axes.hlines(heights, rows["low"], rows["high"], color=colour, lw=1)
+            axes.plot(rows["mean"], heights, marker, ms=4, color=colour, label=method)
+        of = here.groupby("level").agg(samples=("samples", "mean"), fewest=("seeds", "min"), most=("seeds", "max"))
+        names = [
+            f"{name}\n({of['samples'][name]:.3g} tested, {over_seeds(of.loc[name, ['fewest', 'most']])} seeds)"
+            for name in levels
+        ]
+        axes.set_yticks(range(1 + len(levels)), [f"everybody\n({over_seeds(overall['seeds'])} seeds)", *names])
+        axes.set_ylim(len(levels) + 0.5, -0.5)
+        axes.axhline(0.5, color="k", lw=0.5)
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel(words.test_measure)
+        axes.set_ylabel(column)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+        few = f"of those that test {FEWEST_TESTED} samples of a group or more"
+        head(figure, words, f"mean and 95 % interval over seeds, {few}")
+    return figure
+
+
+def _empty(words: Words) -> Figure:
+    figure, (axes,) = panels(6.5, 2)
+    axes.axis("off")
+    axes.text(0.5, 0.5, "nothing to show: no method has an answer", ha="center")
+    figure.suptitle(words.heading, fontsize=9)
     return figure
 
 

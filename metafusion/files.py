@@ -29,6 +29,8 @@ TEXT = (
     "metric",
     "mark",
     "head",
+    "column",
+    "level",
 )
 """Columns that are text in every table of this project: the sample 007 must not become 7."""
 

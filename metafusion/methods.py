@@ -13,6 +13,10 @@ HIGHER_IS_BETTER = {
     "balanced_accuracy": True,
     "roc_auc": True,
     "log_loss": False,
+    "sensitivity": True,
+    "specificity": True,
+    "brier": False,
+    "ece": False,
     "mse": False,
     "mae": False,
     "r2": True,
@@ -22,10 +26,22 @@ LABELS = {
     "balanced_accuracy": "balanced accuracy",
     "roc_auc": "area under the ROC curve",
     "log_loss": "cross-entropy (nats)",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
     "mse": "mean squared error",
     "mae": "mean absolute error",
     "r2": "R²",
 }
+LIMITS = {
+    "log_loss": (0, float("inf")),
+    "brier": (0, 2),
+    "mse": (0, float("inf")),
+    "mae": (0, float("inf")),
+    "r2": (-float("inf"), 1),
+}
+"""Between which a measure lies; 0 and 1 unless it stands here."""
 
 
 def family_of(method: str) -> str:

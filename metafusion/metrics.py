@@ -1,44 +1,126 @@
-"""Measures of predictions, all from scikit-learn."""
+"""Measures of predictions: scikit-learn's, and the calibration error, which it has not."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn import metrics as scores
 
+BINS = 10
+"""Of equal width, of the calibration error."""
+REGRESSION = {"mse": scores.mean_squared_error, "mae": scores.mean_absolute_error, "r2": scores.r2_score}
 
-def measure(metric: str, outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Measure predictions.
+
+def measure(metric: str, outputs: np.ndarray, targets: np.ndarray, positive: int | None = None) -> float:
+    """Measure predictions, see :func:`measure_all`."""
+    return measure_all([metric], outputs, targets, positive)[metric]
+
+
+def measure_all(
+    metrics: Sequence[str], outputs: np.ndarray, targets: np.ndarray, positive: int | None = None
+) -> dict[str, float]:
+    """Measure predictions in several ways.
 
     Parameters
     ----------
-    metric : str
-        A key of :data:`metafusion.methods.HIGHER_IS_BETTER`.
+    metrics : sequence of str
+        Keys of :data:`metafusion.methods.HIGHER_IS_BETTER`, all of the same task.
     outputs : ndarray, shape (samples, outputs)
         Logits (one a class) or predictions (one).
     targets : ndarray, shape (samples,)
         Class numbers or numbers.
+    positive : int, optional
+        The class whose ``sensitivity`` and ``specificity`` are wanted. Else they are those of the last of two classes,
+        and the mean of one class against the rest over more.
 
     Returns
     -------
-    float
-        NaN for ``roc_auc`` where a class is missing from the samples. With more than two classes it is the mean of one
-        class against the rest.
+    dict of str to float
+        By metric; NaN for no samples. Also NaN: ``roc_auc`` where a class is missing from the samples (with more than
+        two classes it is the mean of one class against the rest), ``sensitivity`` where the positive class is, and
+        ``specificity`` where all others are; ``r2`` of one sample.
+
+        ``brier`` is scikit-learn's: the squared error of one class's probability for two classes (0 to 1), the sum of
+        those of all classes for more (0 to 2). ``ece`` is :func:`calibration_error`.
     """
-    if metric in ("mse", "mae", "r2"):
-        function = {"mse": scores.mean_squared_error, "mae": scores.mean_absolute_error, "r2": scores.r2_score}[metric]
-        return float(function(targets, outputs[:, 0]))
+    if not len(targets):
+        return dict.fromkeys(metrics, float("nan"))
+    if set(metrics) <= set(REGRESSION):
+        few = len(targets) < 2
+        return {
+            name: float("nan") if name == "r2" and few else float(REGRESSION[name](targets, outputs[:, 0]))
+            for name in metrics
+        }
+    # One table of counts, and one of probabilities: scikit-learn's own checks are what takes the time.
+    outputs = outputs.astype(np.float64)
+    probabilities = softmax(outputs, axis=1)
     classes = np.arange(outputs.shape[1])
-    if metric == "log_loss":
-        # Not scikit-learn's, which clips probabilities and so flatters those who are confidently wrong.
-        return float(-log_softmax(outputs.astype(np.float64), axis=1)[np.arange(len(targets)), targets].mean())
-    if metric == "roc_auc":
-        if len(np.unique(targets)) < len(classes):
-            return float("nan")
-        probabilities = softmax(outputs.astype(np.float64), axis=1)
-        if len(classes) == 2:
-            return float(scores.roc_auc_score(targets, probabilities[:, 1]))
-        return float(scores.roc_auc_score(targets, probabilities, multi_class="ovr", labels=classes))
-    guesses = outputs.argmax(axis=1)
+    counts = scores.confusion_matrix(targets, outputs.argmax(axis=1), labels=classes)
+    if positive is None and len(classes) == 2:
+        positive = 1
+    found = {}
+    for name in metrics:
+        if name == "log_loss":
+            # Not scikit-learn's, which clips probabilities and so flatters those who are confidently wrong.
+            found[name] = -log_softmax(outputs, axis=1)[np.arange(len(targets)), targets].mean()
+        elif name == "roc_auc":
+            found[name] = _area(targets, probabilities, classes)
+        elif name == "brier":
+            two = len(classes) == 2
+            found[name] = (
+                scores.brier_score_loss(targets, probabilities[:, 1], pos_label=1)
+                if two
+                else scores.brier_score_loss(targets, probabilities, labels=classes)
+            )
+        elif name == "ece":
+            found[name] = calibration_error(probabilities, targets)
+        else:
+            found[name] = _of_counts(name, counts, positive)
+    return {name: float(value) for name, value in found.items()}
+
+
+def _area(targets: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
+    if len(np.unique(targets)) < len(classes):
+        return float("nan")
+    if len(classes) == 2:
+        return scores.roc_auc_score(targets, probabilities[:, 1])
+    return scores.roc_auc_score(targets, probabilities, multi_class="ovr", labels=classes)
+
+
+def _of_counts(metric: str, counts: np.ndarray, positive: int | None) -> float:
+    """Return a measure of a table of counts, true classes by guessed ones."""
+    right, true, guessed, samples = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0), counts.sum()
     if metric == "accuracy":
-        return float(scores.accuracy_score(targets, guesses))
-    # The mean recall over the classes that occur, which is scikit-learn's definition without its warning.
-    return float(scores.recall_score(targets, guesses, labels=np.unique(targets), average="macro"))
+        return right.sum() / samples
+    if metric == "specificity":
+        hits, of = samples - true - guessed + right, samples - true
+    else:
+        hits, of = right, true
+    # Of a class that does not occur nothing can be said.
+    known = of > 0
+    if metric != "balanced_accuracy" and positive is not None:
+        known &= np.arange(len(of)) == positive
+    return (hits[known] / of[known]).mean() if known.any() else float("nan")
+
+
+def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Return the expected calibration error: how far the confidence in the most probable class is from its accuracy.
+
+    Samples are put into ten bins of equal width by their confidence, the largest probability (an edge belongs to the
+    bin below it). The error is the mean over bins, weighted by their samples, of the absolute difference between mean
+    confidence and accuracy. It is 0 for a perfect forecast of many samples only: of few, chance keeps it above, and
+    more so the fewer they are.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (samples, classes)
+    targets : ndarray of int, shape (samples,)
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger 2017, ICML, after Naeini, Cooper, Hauskrecht 2015, AAAI.
+    """
+    confidence = probabilities.max(axis=1)
+    excess = confidence - (probabilities.argmax(axis=1) == targets)
+    bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+    return float(np.abs(np.bincount(bins, weights=excess, minlength=BINS)).sum() / len(targets))

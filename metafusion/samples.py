@@ -67,7 +67,15 @@ def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "
         listed = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.items())
         raise UserError(f"no sample is left: {listed or 'the source has none'}; check the target column and the ids")
     _refuse_duplicates(samples["sample"], "samples")
-    features = {name: _check_features(assembled.features, name, samples["sample"]) for name in modalities}
+    if samples["subject"].isna().any():
+        without = samples.loc[samples["subject"].isna(), "sample"]
+        raise UserError(
+            f"samples: no subject is known for {len(without)} ({', '.join(without[:5])}); they might stand on two "
+            "sides of a split; name the subject of each, or remove them"
+        )
+    features = {
+        name: _check_features(assembled.features, name, samples["sample"], assembled.exclusions) for name in modalities
+    }
     seen = pd.concat([table["sample"] for table in features.values()]).unique()
     blind = samples[~samples["sample"].isin(seen)]
     exclusions = assembled.exclusions
@@ -98,14 +106,21 @@ def _refuse_duplicates(ids: pd.Series, what: str) -> None:
         raise UserError(f"{what}: {len(twice)} sample ids stand more than once ({shown}); give each sample its own id")
 
 
-def _check_features(features: dict[str, pd.DataFrame], name: str, samples: pd.Series) -> pd.DataFrame:
+def _check_features(
+    features: dict[str, pd.DataFrame], name: str, samples: pd.Series, exclusions: pd.DataFrame
+) -> pd.DataFrame:
     if name not in features:
         raise UserError(f"modality {name!r} was not assembled; {did_you_mean(name, features)}")
     table = features[name]
     _refuse_duplicates(table["sample"], f"modality {name!r}")
     table = table[table["sample"].isin(samples)].reset_index(drop=True)
     if table.empty:
-        raise UserError(f"modality {name!r} has no sample in common with the samples; check its ids, or remove it")
+        reasons = exclusions.loc[exclusions["modality"] == name, "reason"].value_counts()
+        listed = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.items())
+        why = f" ({listed})" if listed else ""
+        raise UserError(
+            f"modality {name!r} has no sample in common with the samples{why}; check its files and ids, or remove it"
+        )
     if table.shape[1] < 2:
         raise UserError(f"modality {name!r} has no feature")
     values = table.drop(columns="sample")
@@ -141,6 +156,7 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> 
     labels = _as_labels(target)
     if labels.nunique() < 2:
         raise UserError(f"{origin}: constant (every sample is {labels.iloc[0]!r}); classification needs two classes")
+    _refuse_twins(labels, origin)
     counts = samples["subject"].groupby(labels).nunique() if unit == "subject" else labels.value_counts()
     rare = counts[counts < FEWEST_SUBJECTS]
     if len(rare):
@@ -151,6 +167,17 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> 
             f"{origin}: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
         )
     return labels
+
+
+def _refuse_twins(labels: pd.Series, origin: str) -> None:
+    """Raise UserError if two classes are one word but for case and white space."""
+    counts = labels.value_counts().sort_index()
+    for _, twins in counts.groupby(counts.index.str.split().str.join(" ").str.casefold()):
+        if len(twins) > 1:
+            shown = ", ".join(f"{name!r}: {count} samples" for name, count in twins.items())
+            raise UserError(
+                f"{origin}: classes that differ in case or white space only ({shown}); write each class in one way"
+            )
 
 
 def _as_written(value: object) -> str:

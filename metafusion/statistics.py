@@ -1,4 +1,4 @@
-"""Do methods differ? Comparisons paired by seed, and ranks over seeds."""
+"""How sure is a mean, and do methods differ? Intervals over seeds, comparisons paired by seed, and ranks."""
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,32 @@ FEWEST_FOR_P = 6
 RESAMPLES = 9999
 """Of the bootstrap."""
 COLUMNS = ["method", "reference", "difference", "low", "high", "p", "p_corrected", "seeds"]
+
+
+def mean_intervals(values: pd.DataFrame, by: list[str], test_to_train: float | None = None) -> pd.DataFrame:
+    """Return intervals of means over seeds at level 0.95, by Student's t.
+
+    Parameters
+    ----------
+    values : DataFrame
+        ``by``, and one ``value`` a seed; NaN is no value.
+    by : list of str
+    test_to_train : float, optional
+        Leave it out where every seed has samples of its own: then this is the plain interval. Where all seeds split the
+        same samples anew, give the number of test samples divided by that of all others: the variance of the mean
+        grows by it, as :func:`paired_differences` has it after Nadeau and Bengio.
+
+    Returns
+    -------
+    DataFrame
+        ``by``, ``low`` and ``high``: NaN for fewer than two values, and where all are the same, as nothing varies.
+    """
+    grouped = values.groupby(by, sort=True)["value"]
+    mean, seeds = grouped.mean(), grouped.count()
+    error = np.sqrt((1 / seeds + (test_to_train or 0.0)) * grouped.var())
+    known = (seeds > 1) & (grouped.max() > grouped.min())
+    half = (stats.t.ppf((1 + LEVEL) / 2, (seeds - 1).where(known)) * error).where(known)
+    return pd.DataFrame({"low": mean - half, "high": mean + half}).reset_index()
 
 
 def values_by_seed(scores: pd.DataFrame, metric: str, without: tuple[str, ...] = ()) -> pd.DataFrame:

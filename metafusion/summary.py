@@ -3,15 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from metafusion.methods import HIGHER_IS_BETTER, IS_STUDENT, STUDENT
-from metafusion.statistics import paired_differences, ranking, values_by_seed
+from metafusion.methods import HIGHER_IS_BETTER, IS_STUDENT, LIMITS, STUDENT, family_of
+from metafusion.statistics import mean_intervals, paired_differences, ranking, values_by_seed
 
 REFERENCES = ("meta_fusion", "early_fusion", "independent_meta_fusion")
 """Methods that all others are compared with."""
+FEWEST_TESTED = 10
+"""Samples of a subgroup in the test part of a seed, below which its measures are left out there."""
 
 
-def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    """Mean and standard error of every method over seeds, on the test part.
+def summarise(scores: pd.DataFrame, metrics: list[str], test_to_train: float | None = None) -> pd.DataFrame:
+    """Mean, standard error and interval of every method over seeds, on the test part.
 
     Parameters
     ----------
@@ -19,25 +21,36 @@ def summarise(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
         ``method``, ``family``, ``seed``, ``part``, ``metric``, ``value``.
     metrics : list of str
         In the order wanted.
+    test_to_train : float, optional
+        Where seeds share their samples, see :func:`metafusion.statistics.mean_intervals`.
 
     Returns
     -------
     DataFrame
         ``method``, ``family``, ``metric``, ``mean``, ``se`` (sample standard deviation / sqrt(seeds); missing for one
-        seed), ``seeds``, ``mark``: ``best``, or ``within_se`` for means within one standard error (the best method's)
-        of the best. The prior, a reference, competes like any other; the oracle, which is told the truth, does not,
-        nor does a method without a value in some seeds. Best first within each metric.
+        seed), ``low``, ``high`` (95 % interval of the mean, cut where the measure ends), ``seeds``, ``mark``: ``best``,
+        or ``within_se`` for means within one standard error (the best method's) of the best. The prior, a reference,
+        competes like any other; the oracle, which is told the truth, does not, nor does a method without a value in
+        some seeds. Best first within each metric.
     """
     test = scores[(scores["part"] == "test") & ~scores["method"].str.match(IS_STUDENT)]
-    table = _over_seeds(test, ["metric", "method", "family"])
+    table = _with_intervals(test, ["metric", "method", "family"], test_to_train)
     parts = [_mark(table[table["metric"] == metric], HIGHER_IS_BETTER[metric]) for metric in metrics]
-    return pd.concat(parts, ignore_index=True)[["method", "family", "metric", "mean", "se", "seeds", "mark"]]
+    columns = ["method", "family", "metric", "mean", "se", "low", "high", "seeds", "mark"]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def _over_seeds(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Return ``by``, ``mean``, ``se`` and ``seeds`` of a table with one ``value`` a seed; NaN is no value."""
     table = values.groupby(by, sort=True)["value"].agg(mean="mean", se="sem", seeds="count")
     return table.reset_index()
+
+
+def _with_intervals(values: pd.DataFrame, by: list[str], test_to_train: float | None) -> pd.DataFrame:
+    """Return the columns of :func:`_over_seeds`, ``low`` and ``high``, which stay where the measure can be."""
+    table = _over_seeds(values, by).merge(mean_intervals(values, by, test_to_train), on=by)
+    limits = np.array([LIMITS.get(metric, (0, 1)) for metric in table["metric"]]).reshape(-1, 2)
+    return table.assign(low=table["low"].clip(lower=limits[:, 0]), high=table["high"].clip(upper=limits[:, 1]))
 
 
 def _mark(table: pd.DataFrame, higher: bool) -> pd.DataFrame:
@@ -196,6 +209,40 @@ def by_students_table(scores: pd.DataFrame) -> pd.DataFrame:
     """
     by = ["students", "method", "metric"]
     return _over_seeds(scores.groupby([*by, "seed"], as_index=False)["value"].mean(), by)
+
+
+def subgroups_table(scores: pd.DataFrame, metrics: list[str], test_to_train: float | None = None) -> pd.DataFrame:
+    """Mean, standard error and interval over seeds of every method in every group of people, on the test part.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See :func:`metafusion.evaluation.by_subgroup`.
+    metrics : list of str
+        In the order wanted.
+    test_to_train : float, optional
+        See :func:`summarise`.
+
+    Returns
+    -------
+    DataFrame
+        ``column``, ``level``, ``method``, ``family``, ``metric``, ``mean``, ``se``, ``low``, ``high``, ``seeds``: over
+        the seeds in whose test part the group has 10 samples or more, and whatever else the measure needs; then
+        ``samples`` and ``subjects``, the group's mean numbers in the test parts of all seeds. Columns and levels are in
+        the order of ``scores``, methods in that of their names.
+    """
+    by = ["column", "level", "method", "metric"]
+    counts = scores.groupby(by)[["samples", "subjects"]].mean().reset_index()
+    enough = scores.assign(value=scores["value"].where(scores["samples"] >= FEWEST_TESTED))
+    table = _with_intervals(enough, by, test_to_train).merge(counts, on=by)
+    pairs = dict.fromkeys(scores[["column", "level"]].itertuples(index=False, name=None))
+    places = {pair: place for place, pair in enumerate(pairs)}
+    table = table.assign(family=[family_of(method) for method in table["method"]])
+    table["place"] = [places[pair] for pair in zip(table["column"], table["level"], strict=True)]
+    table["rank"] = table["metric"].map(metrics.index)
+    table = table.sort_values(["place", "rank", "method"], kind="stable", ignore_index=True)
+    means = ["mean", "se", "low", "high", "seeds", "samples", "subjects"]
+    return table[["column", "level", "method", "family", "metric", *means]]
 
 
 def confusion(predictions: pd.DataFrame, samples: pd.DataFrame, classes: list[str], method: str) -> pd.DataFrame:

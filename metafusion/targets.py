@@ -4,11 +4,27 @@ import numpy as np
 import pandas as pd
 
 from metafusion.config.models import Task
+from metafusion.errors import UserError, did_you_mean
 
 
 def classes_of(samples: pd.DataFrame, task: Task) -> list[str]:
     """Return the classes in order; empty for regression."""
     return sorted(samples["target"].unique()) if task == "classification" else []
+
+
+def positive_number(classes: list[str], positive: str | None) -> int | None:
+    """Return the number of the class that sensitivity and specificity tell of; None where none is named.
+
+    Raises
+    ------
+    UserError
+        The data have no such class.
+    """
+    if positive is None:
+        return None
+    if positive not in classes:
+        raise UserError(f"positive: the target has no class {positive!r}; {did_you_mean(positive, classes)}")
+    return classes.index(positive)
 
 
 def numbers_of(samples: pd.DataFrame, classes: list[str]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """
 Over seeds: tables, figures and what the report shows.
 
-needs   <results>/{experiment}/scores/*.parquet, by_penalty/*.parquet, by_students/*.parquet, predictions/*.parquet,
-        cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
+needs   <results>/{experiment}/scores/*.parquet, by_penalty/*.parquet, by_students/*.parquet, by_subgroup/*.parquet,
+        predictions/*.parquet, cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
 makes   <results>/{experiment}/tables/*.tsv, figures/*.svg
 """
 
@@ -12,6 +12,7 @@ rule aggregate_tables:
         scores=of_blocks("<results>/{experiment}/scores/{block}.parquet"),
         by_penalty=of_blocks("<results>/{experiment}/by_penalty/{block}.parquet"),
         by_students=of_blocks("<results>/{experiment}/by_students/{block}.parquet"),
+        by_subgroup=of_blocks("<results>/{experiment}/by_subgroup/{block}.parquet"),
         students=of_blocks("<results>/{experiment}/cohort/{block}/students.tsv"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
         manifests=of_blocks("<results>/{experiment}/splits/{block}.tsv"),
@@ -68,6 +69,13 @@ rule aggregate_tables:
             subcategory="Tables",
             labels={"table": "number of students"},
         ),
+        by_subgroup=report(
+            "<results>/{experiment}/tables/by_subgroup.tsv",
+            caption="report/by_subgroup.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "groups of people"},
+        ),
         splits=report(
             "<results>/{experiment}/tables/splits.tsv",
             caption="report/splits.rst",
@@ -100,6 +108,7 @@ rule draw_figures:
         students="<results>/{experiment}/tables/students.tsv",
         penalties="<results>/{experiment}/tables/penalties.tsv",
         by_students="<results>/{experiment}/tables/by_students.tsv",
+        by_subgroup="<results>/{experiment}/tables/by_subgroup.tsv",
         history=of_blocks("<results>/{experiment}/cohort/{block}/history.parquet"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
         predictions=of_blocks("<results>/{experiment}/predictions/{block}.parquet"),
@@ -155,6 +164,21 @@ rule draw_figures:
             subcategory="Figures",
             labels={"figure": "predictions"},
         ),
+        reliability=report(
+            "<results>/{experiment}/figures/reliability.svg",
+            caption="report/reliability.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "reliability"},
+        ),
+        subgroups=report(
+            directory("<results>/{experiment}/figures/subgroups"),
+            patterns=["{name}.svg"],
+            caption="report/subgroups.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "groups by {name}"},
+        ),
         data=report(
             directory("<results>/{experiment}/figures/data"),
             patterns=["{name}.svg"],
@@ -172,6 +196,7 @@ rule draw_figures:
         title=setting("title"),
         task=setting("task"),
         metrics=setting("metrics"),
+        positive=setting("positive"),
         source=setting("source"),
         modalities=modalities_of,
         protocol=setting("protocol"),

@@ -27,5 +27,6 @@ rule assemble_samples:
         task=setting("task"),
         unit=lambda wildcards: experiment_of(wildcards).split.unit,
         modalities=assembled_tables_of,
+        reported=reported,
     script:
         "../scripts/assemble_samples.py"

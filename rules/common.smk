@@ -74,6 +74,15 @@ def setting(name, **options):
     return value
 
 
+def reported(wildcards, input):
+    """
+    Keys that only say what is reported. Snakemake does not compare params of functions that see the input, so a change
+    of these reruns what reports, and no training after a rule that merely checks them.
+    """
+    keys = experiment_of(wildcards).model_dump(mode="json")
+    return {name: keys[name] for name in ("positive", "subgroups")}
+
+
 def seeds_of_block(wildcards):
     return experiment_of(wildcards).blocks[wildcards.block]
 
@@ -141,6 +150,16 @@ def files_of_chunk(wildcards):
     return [str(file) for file in source.inputs_of(wildcards.modality, wildcards.chunk)]
 
 
+def settings_of_chunk(wildcards):
+    """What of the source's settings a chunk depends on; compared, so that only a change of these reruns it."""
+    return experiment_of(wildcards).source.settings_of(wildcards.modality)
+
+
+def source_of_chunk(wildcards, input):
+    """All settings of the source. Snakemake does not compare params of functions that see the input."""
+    return experiment_of(wildcards).source.model_dump(mode="json")
+
+
 def wheels_of(wildcards):
     return [
         f"<resources>/wheels/{WHEELS[name].file}"
@@ -189,7 +208,11 @@ def all_preprocessed(wildcards):
 
 def results_of_all(wildcards):
     """What `snakemake` makes when no target is named."""
-    outputs = [*rules.aggregate_tables.output, *rules.draw_figures.output]
+    outputs = [
+        *rules.aggregate_tables.output,
+        *rules.draw_figures.output,
+        *rules.describe_data.output,
+    ]
     of_experiments = [
         path
         for output in outputs

@@ -1,16 +1,18 @@
 """
 Choose the ensembles on the validation part and score every method. The only rule that reads the test part's targets.
 
-needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, cohort/{block}/, comparators/*/{block}.parquet,
-        stacking/{block}.parquet unless it is switched off
+needs   <results>/{experiment}/samples.parquet, people.parquet, splits/{block}.parquet, cohort/{block}/,
+        comparators/*/{block}.parquet, stacking/{block}.parquet unless it is switched off
 makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parquet, scores/{block}.parquet, and scores at
-        every penalty (by_penalty/{block}.parquet) and of fewer students (by_students/{block}.parquet)
+        every penalty (by_penalty/{block}.parquet), of fewer students (by_students/{block}.parquet) and of groups of
+        people (by_subgroup/{block}.parquet)
 """
 
 
 rule evaluate_block:
     input:
         samples="<results>/{experiment}/samples.parquet",
+        people="<results>/{experiment}/people.parquet",
         splits="<results>/{experiment}/splits/{block}.parquet",
         predictions="<results>/{experiment}/cohort/{block}/predictions.safetensors",
         selection="<results>/{experiment}/cohort/{block}/selection.tsv",
@@ -22,6 +24,7 @@ rule evaluate_block:
         scores="<results>/{experiment}/scores/{block}.parquet",
         by_penalty="<results>/{experiment}/by_penalty/{block}.parquet",
         by_students="<results>/{experiment}/by_students/{block}.parquet",
+        by_subgroup="<results>/{experiment}/by_subgroup/{block}.parquet",
     log:
         "<logs>/{experiment}/evaluate_block/{block}.log",
     conda:
@@ -31,6 +34,8 @@ rule evaluate_block:
         ensemble=setting("ensemble"),
         task=setting("task"),
         metrics=setting("metrics"),
+        positive=setting("positive"),
+        subgroups=setting("subgroups"),
         seeds=seeds_of_block,
     script:
         "../scripts/evaluate_block.py"

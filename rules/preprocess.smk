@@ -18,6 +18,7 @@ rule preprocess_chunk:
         "../environment.yaml"
     params:
         code=code_of("preprocess_chunk", source=True),
-        source=setting("source"),
+        settings=settings_of_chunk,
+        source=source_of_chunk,
     script:
         "../scripts/preprocess_chunk.py"

@@ -14,6 +14,8 @@ rule split_samples:
         manifest="<results>/{experiment}/splits/{block}.tsv",
     log:
         "<logs>/{experiment}/split_samples/{block}.log",
+    # The account of the data waits for all of them.
+    priority: 20
     conda:
         "../environment.yaml"
     params:

@@ -10,11 +10,14 @@ with job(snakemake) as (input, output, params, log):
     samples, splits, settings = read_table(input.samples), read_table(input.splits), Ensemble(**params.ensemble)
     seeds = list(stored.read(input.predictions, input.selection, splits, params.seeds))
     others = [read_table(path) for path in (*input.comparators, *input.stacking)]
-    task, metrics = params.task, params.metrics
-    members, predictions, scores = evaluation.evaluate(samples, seeds, others, task, metrics, settings)
+    task, metrics, positive = params.task, params.metrics, params.positive
+    members, predictions, scores = evaluation.evaluate(samples, seeds, others, task, metrics, settings, positive)
     write_table(members, output.ensembles)
     write_table(predictions, output.predictions)
     write_table(scores, output.scores)
-    write_table(evaluation.by_penalty(samples, seeds, task, metrics, settings), output.by_penalty)
-    write_table(evaluation.by_students(samples, seeds, task, metrics[0], settings), output.by_students)
+    write_table(evaluation.by_penalty(samples, seeds, task, metrics, settings, positive), output.by_penalty)
+    write_table(evaluation.by_students(samples, seeds, task, metrics[0], settings, positive), output.by_students)
+    people, subgroups = read_table(input.people), params.subgroups
+    by_subgroup = evaluation.by_subgroup(samples, people, predictions, task, metrics, subgroups, positive)
+    write_table(by_subgroup, output.by_subgroup)
     log.info("%d methods scored for %d seeds", predictions["method"].nunique(), len(params.seeds))

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from metafusion.config.base import Settings
+from metafusion.config.checks import Checks
 from metafusion.config.models import Cohort, Cooperative, Ensemble, Experiment, Representations, Split, Study
 from metafusion.config.source import Source
 from metafusion.config.sources import AnySource
@@ -121,6 +122,7 @@ def readme() -> str:
         "`ensemble`": Ensemble,
         "`cooperative`": Cooperative,
         "`split`": Split,
+        "`checks`": Checks,
     }
     schema = schema_of(Experiment)
     for title, model in mappings.items():

@@ -64,6 +64,10 @@ def _describe(origin: str, mistake: dict) -> str:
     key = ".".join(str(part) for part in mistake["loc"])
     message = mistake["msg"].removeprefix("Value error, ")
     found = mistake.get("input")
+    if mistake["type"] == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in mistake["ctx"]["expected_tags"].split(",")]
+        wrong = mistake["ctx"]["tag"]
+        return f"{origin}: {key}.kind: no kind {wrong!r}; {did_you_mean(wrong.lower(), known)}"
     if isinstance(found, dict | list) or mistake["type"] == "value_error":
         return f"{origin}: {key + ': ' if key else ''}{message}"
     return f"{origin}: {key}: {message}; found {found!r}"
@@ -135,15 +139,18 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
 
 
 def _refuse_missing_files(path: Path, experiment: Experiment) -> None:
-    missing = [file for file in experiment.source.user_files if not file.is_file()]
-    if missing:
-        lines = "\n".join(f"{path}: source: {file}: no such file" for file in missing)
-        raise UserError(f"{lines}\npaths are relative to the folder where snakemake runs ({Path.cwd()}), or absolute")
     try:
         # Sources that list a folder say here what they do not find.
-        _ = experiment.source.chunks
+        files, _ = experiment.source.user_files, experiment.source.chunks
     except UserError as error:
         raise UserError(f"{path}: source: {error}") from None
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        lines = "\n".join(f"{path}: source: {file}: no such file" for file in missing)
+        within = "; those of tables of a folder, to that folder" if experiment.source.kind == "bids" else ""
+        raise UserError(
+            f"{lines}\npaths are relative to the folder where snakemake runs ({Path.cwd()}), or absolute{within}"
+        )
 
 
 @dataclass(frozen=True)

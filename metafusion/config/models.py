@@ -1,10 +1,12 @@
 """The models of ``config/config.yaml`` and of one experiment."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
+from metafusion.config.checks import Checks
 from metafusion.config.source import TRUTH, Name
 from metafusion.config.sources import AnySource
 from metafusion.errors import did_you_mean
@@ -13,10 +15,30 @@ Task = Literal["classification", "regression"]
 Size = Annotated[int, Field(ge=1)]
 Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+
+def _ascending(points: list[float]) -> list[float]:
+    if any(second <= first for first, second in pairwise(points)):
+        raise ValueError(f"cut points must ascend, found {points}")
+    return points
+
+
+CutPoints = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1), AfterValidator(_ascending)
+]
+
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle"]
 
-CLASSIFICATION_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss")
+CLASSIFICATION_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    "log_loss",
+    "sensitivity",
+    "specificity",
+    "brier",
+    "ece",
+)
 REGRESSION_METRICS = ("mse", "mae", "r2")
 
 TRAINED = ("hidden", "epochs", "learning_rate", "batch_size", "fine_tune")
@@ -41,6 +63,13 @@ def _representation(given: Any) -> Any:
             f"{given!r} is no representation; allowed: 'raw', a positive number of latent variables, 'absent'"
         )
     return given
+
+
+def _as_class(given: Any) -> Any:
+    """Classes are text everywhere, and YAML reads 1 as a number."""
+    if isinstance(given, bool):
+        raise ValueError(f"found {given}, as YAML reads words such as yes and no; put the class in quotes: 'yes'")
+    return str(given) if isinstance(given, int) else given
 
 
 class Representations(Settings):
@@ -328,6 +357,7 @@ AS_PUBLISHED = {
     "cooperative": {"agreements": [0.0, 0.99], "joint_residual": "left_out"},
     "ensemble": {"independent_list": "reused"},
     "split": {"unit": "sample", "stratify": False, "random_state": "seed"},
+    "late_fusion": "outputs",
 }
 AS_PUBLISHED_SIMULATION = {"interaction_coefficients": "integers", "random_streams": "reseeded"}
 
@@ -356,6 +386,7 @@ class Experiment(Settings):
         description="Classification: late fusion is the mean of the modalities' probabilities, or of their logits.",
     )
     split: Split = Field(default=Split(), description="Who trains, who validates, who tests.")
+    checks: Checks = Field(default=Checks(), description="When a check of the data calls something suspect.")
     seeds: list[int] = Field(
         default=[1, 2, 3, 4, 5],
         min_length=1,
@@ -378,7 +409,19 @@ class Experiment(Settings):
     metrics: list[Literal[CLASSIFICATION_METRICS + REGRESSION_METRICS]] = Field(
         default=[],
         description="Measures in the tables, the main one first; empty: all of the task's. Classification: accuracy, "
-        "balanced_accuracy, roc_auc, log_loss. Regression: mse, mae, r2.",
+        "balanced_accuracy, roc_auc, log_loss, sensitivity, specificity, brier (Brier score), ece (expected "
+        "calibration error). Regression: mse, mae, r2.",
+    )
+    positive: Annotated[str, BeforeValidator(_as_class, json_schema_input_type=str | int)] | None = Field(
+        default=None,
+        description="Classification: the class, such as the illness, of which sensitivity and specificity tell. null: "
+        "the last of two classes; of more, the mean of each class against the rest.",
+    )
+    subgroups: dict[str, CutPoints | None] = Field(
+        default={},
+        description="Groups of people that scores are told of, too: a column that the source knows of them, such as "
+        "age, sex or site, and null for its values or ascending cut points for bands, such as {sex: null, age: [65, "
+        "75]}. A seed counts where it tests ten of the group or more.",
     )
 
     @model_validator(mode="before")
@@ -387,10 +430,10 @@ class Experiment(Settings):
         """Under ``as_published``, keys that are not given have the authors' values."""
         if not isinstance(given, dict) or given.get("protocol") != "as_published":
             return given
-        filled = {"late_fusion": "outputs"} | given
+        filled = AS_PUBLISHED | given
         for key, values in AS_PUBLISHED.items():
-            if isinstance(given.get(key, {}), dict):
-                filled[key] = values | given.get(key, {})
+            if isinstance(values, dict) and isinstance(filled[key], dict):
+                filled[key] = values | filled[key]
         source, representations = given.get("source"), given.get("representations")
         if isinstance(source, dict) and source.get("kind") == "simulation":
             filled["source"] = AS_PUBLISHED_SIMULATION | source
@@ -466,6 +509,12 @@ class Experiment(Settings):
             object.__setattr__(self, "metrics", list(fitting))
         return self
 
+    @model_validator(mode="after")
+    def _positive_is_a_class(self) -> "Experiment":
+        if self.positive is not None and self.task == "regression":
+            raise ValueError("positive: only 'task: classification' has classes; remove it")
+        return self
+
     @property
     def blocks(self) -> dict[str, list[int]]:
         """Seeds of each block, ascending, by the block's name: its first and last seed (``1-5``), or its only one."""
@@ -480,7 +529,7 @@ SWITCHES = {
     **{key: {"source": {key: value}} for key, value in AS_PUBLISHED_SIMULATION.items()},
     "cooperative": {"cooperative": AS_PUBLISHED["cooperative"]},
     "split": {"split": AS_PUBLISHED["split"]},
-    "late_fusion": {"late_fusion": "outputs"},
+    "late_fusion": {"late_fusion": AS_PUBLISHED["late_fusion"]},
     "fit_on": {"representations": {"fit_on": "train_and_validation"}},
     "as_published": {"protocol": "as_published"},
 }

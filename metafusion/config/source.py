@@ -1,15 +1,24 @@
 """The base of all kinds of source: what the workflow must know of them before it reads data."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from metafusion.config.base import Settings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _as_text(given: Any) -> Any:
+    """YAML reads -4 as a number, and tables are compared as text."""
+    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+
+
+Code = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int | float)]
+"""A code for missing values in a table."""
 
 
 TRUTH = "truth"
@@ -43,6 +52,15 @@ class Source(Settings):
     def user_files(self) -> list[Path]:
         """The user's own tables, that samples are assembled from; empty where ``acquire`` makes or downloads files."""
         return []
+
+    @property
+    def label_proxies(self) -> dict[str, list[str]]:
+        """Columns among the features, by modality, that nearly say the label: the account of the data names them."""
+        return {}
+
+    def settings_of(self, modality: str) -> dict[str, Any]:
+        """What of these settings the chunks of a modality depend on: a change of others does not touch them."""
+        return self.model_dump(mode="json")
 
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:
         """The user's own files that a chunk is made from: a change of another file does not touch the chunk."""

@@ -10,8 +10,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from metafusion.config.base import Settings
+from metafusion.config.bids import Bids
+from metafusion.config.columns import ColumnType, People, TypedColumns
 from metafusion.config.mri import MriPreprocessing
-from metafusion.config.source import Fraction, Name, Positive, Source
+from metafusion.config.nacc import Nacc
+from metafusion.config.oasis import Oasis1, Oasis2
+from metafusion.config.source import Code, Fraction, Name, Positive, Source
 
 
 class AdData(Source):
@@ -102,7 +106,7 @@ class MriSimulated(Source):
     """Simulated T1-weighted volumes in a BIDS folder, and a simulated cognitive table.
 
     Made from the MNI152 templates that nilearn ships, by graded ventricle enlargement and grey-matter loss, a bias
-    field and noise. Modalities: ``t1w`` and ``cognition``.
+    field and noise. Modalities: ``t1w``, with ``preprocessing.volume`` also ``volume``, and ``cognition``.
     """
 
     kind: Literal["mri_simulated"] = Field(description="Which kind of source this is.")
@@ -120,12 +124,16 @@ class MriSimulated(Source):
 
     @property
     def modality_names(self) -> list[str]:
-        return ["t1w", "cognition"]
+        return ["t1w", *(["volume"] if self.preprocessing.volume else []), "cognition"]
 
     @property
     def chunks(self) -> dict[str, list[str]]:
         count = -(-self.subjects // self.chunk_size)
         return {"t1w": [f"{number:03d}" for number in range(count)], "cognition": ["all"]}
+
+    def inputs_of(self, modality: str, chunk: str) -> list[Path]:
+        atlas = (self.preprocessing.atlas, self.preprocessing.atlas_labels)
+        return [path for path in atlas if path] if modality == "t1w" else []
 
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -214,10 +222,18 @@ class SampleTable(Settings):
         default=None,
         description="Column with an official part of each sample (train, validation, test; empty: free to split).",
     )
-    missing: list[str] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
+    people: People = Field(
+        default={},
+        description="Columns that say who the samples are, for tables of participants, subgroups and checks; this "
+        "makes no features of them. A list, or a mapping of names to columns: {age: AGE, sex: PTGENDER}.",
+    )
+    missing: list[Code] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
+    missing_by_column: dict[str, list[Code]] = Field(
+        default={}, description="Further codes for missing values in single columns, e.g. {age: ['888']}."
+    )
 
 
-class ModalityTable(Settings):
+class ModalityTable(TypedColumns):
     """One modality in one table."""
 
     file: Path = Field(
@@ -228,13 +244,32 @@ class ModalityTable(Settings):
         default=None, description="Columns to use; null for all but those with ids, subjects, targets and parts."
     )
     drop: list[str] = Field(default=[], description="Columns not to use.")
-    missing: list[str] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
+    types: dict[str, ColumnType] = Field(
+        default={},
+        description="Types of columns. 'numeric': the number. 'ordinal': the number, or the word's place in 'levels'. "
+        "'categorical': one feature a level, also of numbers. The others: words are categorical, numbers numeric.",
+    )
+    levels: dict[str, list[str]] = Field(
+        default={},
+        description="Values of ordinal columns, lowest first, or of categorical ones: {severity: [mild, severe]}. A "
+        "column of words is ordinal if it stands here and not in 'types'.",
+    )
+    missing: list[Code] = Field(default=[], description="Further codes for missing values, e.g. ['-4', '999'].")
+    missing_by_column: dict[str, list[Code]] = Field(
+        default={}, description="Further codes for missing values in single columns, e.g. {mmse: ['88']}."
+    )
+    missing_indicators: bool = Field(
+        default=False,
+        description="Whether each column with gaps also becomes a feature that says where they are. They may give the "
+        "target away.",
+    )
 
 
 class Tables(Source):
     """Your own data: a table of samples, and one CSV, TSV or Parquet file a modality.
 
-    Columns of text become one column a category; numbers stay numbers. A modality may be in the sample table's file.
+    Columns of text become one column a category and numbers stay numbers, unless 'types' says otherwise. A modality may
+    be in the sample table's file.
     """
 
     kind: Literal["tables"] = Field(description="Which kind of source this is.")
@@ -250,4 +285,6 @@ class Tables(Source):
         return list(dict.fromkeys([self.samples.file, *(table.file for table in self.modalities.values())]))
 
 
-AnySource = Annotated[AdData | EegScp | MriSimulated | Simulation | Tables, Field(discriminator="kind")]
+AnySource = Annotated[
+    AdData | EegScp | MriSimulated | Simulation | Tables | Bids | Oasis1 | Oasis2 | Nacc, Field(discriminator="kind")
+]

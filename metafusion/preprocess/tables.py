@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -29,6 +29,12 @@ MISSING = ("", ".", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/
 
 MOST_LEVELS = 50
 """Most different words in a text column; with more it is probably an identifier or free text."""
+
+MOST_CODES = 10
+"""Most different whole numbers in a column that may be codes of categories; the log names such columns."""
+
+COLUMNS = ("column", "type", "origin", "features", "missing", "levels")
+"""Columns of the account of a table's columns."""
 
 NEARLY_ALL = 0.9
 """Share of a column's cells that must be numbers (or dates) for the remaining ones to be taken for mistakes."""
@@ -67,7 +73,11 @@ def column_names(path: str | Path) -> list[str]:
 
 
 def read_user_table(
-    path: str | Path, missing: Iterable[str] = (), columns: Sequence[str] | None = None, text: Sequence[str] = ()
+    path: str | Path,
+    missing: Iterable[str] = (),
+    columns: Sequence[str] | None = None,
+    text: Sequence[str] = (),
+    missing_by_column: Mapping[str, Iterable[str]] | None = None,
 ) -> pd.DataFrame:
     """Read a table that a user made.
 
@@ -87,6 +97,8 @@ def read_user_table(
     text : sequence of str, optional
         Columns to be kept as text, such as identifiers: ``007`` stays ``007``, and integers of a Parquet file become
         their digits, also where gaps made them floats. The codes in ``missing`` do not hold here.
+    missing_by_column : mapping of str to iterable of str, optional
+        Codes of single columns, beside those in ``missing``. Columns that are not read may be among them.
 
     Returns
     -------
@@ -119,7 +131,7 @@ def read_user_table(
     full = rows[_rows_with_content(content)]
     if not len(full):
         raise UserError(f"{path}: the table has a header but no rows; expected one row a sample")
-    typing = _Typing(path, tuple(missing), decimal_commas, rows)
+    typing = _Typing(path, tuple(missing), missing_by_column or {}, decimal_commas, rows)
     typed = {
         name: typing.as_text(name, content[name]) if name in text else typing.column(name, content[name])
         for name in columns
@@ -156,44 +168,74 @@ def require_column(path: str | Path, name: str, known: Collection[str], key: str
     raise UserError(f"{path}: no column {name!r}{asked}; {hint}")
 
 
-def numeric_features(table: pd.DataFrame, path: str | Path) -> pd.DataFrame:
+def typed_features(
+    table: pd.DataFrame,
+    types: Mapping[str, str],
+    levels: Mapping[str, Sequence[object]],
+    path: str | Path,
+    missing_indicators: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Turn columns of numbers, booleans and words into float32 features, row by row.
 
-    Booleans become 0 and 1. A column of words becomes one column ``column=level`` a level, levels sorted; a missing
-    word is missing in all of them. Columns without any value are dropped, which the log says.
+    A numeric column is its own feature; booleans are 0 and 1. An ordinal column of words becomes the places of its
+    words in ``levels``, from 0; one of numbers stays as it is, unless it has levels. A categorical column becomes one
+    column ``column=level`` a level, with 0 and 1. What is missing is missing in all of them.
 
     Parameters
     ----------
     table : DataFrame, shape (rows, columns)
         As :func:`read_user_table` returns it, without identifiers.
+    types : mapping of str to {"numeric", "ordinal", "categorical"}
+        Types of columns. Those that are not named are ordinal if they have levels, categorical if they hold words, and
+        numeric otherwise.
+    levels : mapping of str to sequence
+        All values that an ordinal or categorical column may have, in order. By default those that it has, sorted.
     path : path
         The table's file, for messages.
+    missing_indicators : bool, optional
+        Whether a column with gaps also becomes a feature ``column is missing``, with 0 and 1. A row without any value
+        has none of these either: it is absent, not known to be empty.
 
     Returns
     -------
-    DataFrame, shape (rows, features)
-        float32, NaN where missing, with the index of ``table``.
+    features : DataFrame, shape (rows, features)
+        float32, NaN where missing, with the index of ``table``. Columns without any value have no feature.
+    columns : DataFrame
+        What became of each column: ``column``, ``type``, ``origin`` (given or inferred), ``features`` (how many),
+        ``missing`` (rows without a value), ``levels`` (joined by ``|``).
 
     Raises
     ------
     UserError
-        A value is infinite or too large for float32, a column has more than :data:`MOST_LEVELS` levels, two features
-        get the same name, or no feature is left.
+        A type or level names no column, or does not fit what the column holds; a value is infinite or too large for
+        float32, a column has more than :data:`MOST_LEVELS` levels, two features get the same name, or none is left.
     """
-    empty = [name for name in table if table[name].isna().all()]
-    if empty:
-        log.info("%s: %d columns without any value are dropped: %s", path, len(empty), shortened(empty, most=20))
+    for setting, named in (("types", types), ("levels", levels)):
+        for name in named:
+            require_column(path, name, dict.fromkeys(table), setting)
     features: dict[str, np.ndarray] = {}
-    for name in table.columns.drop(empty):
+    account = []
+    nowhere = table.isna().all(axis=1).to_numpy()
+    for name in table:
         column = table[name]
-        made = _indicators(path, column) if column.dtype == "str" else {name: _numbers(path, column)}
+        absent = column.isna().to_numpy()
+        kind, origin = _type_of(column, types, levels)
+        known: Sequence[str] = ()
+        made = {}
+        if not absent.all():
+            made, known = _FEATURES[kind](path, column, levels.get(name))
+            if missing_indicators and absent.any():
+                made[f"{name} is missing"] = np.where(nowhere, np.nan, absent).astype(np.float32)
         for feature, values in made.items():
             if feature in features:
                 raise UserError(f"{path}: two features would be called {feature!r}; rename or drop a column")
             features[feature] = values
+        account.append((name, kind, origin, len(made), int(absent.sum()), "|".join(known)))
+    columns = pd.DataFrame(account, columns=list(COLUMNS))
+    _tell(path, table, columns)
     if not features:
         raise UserError(f"{path}: no column with values is left to be a feature; look at 'columns' and 'drop'")
-    return pd.DataFrame(features, index=table.index)
+    return pd.DataFrame(features, index=table.index), columns
 
 
 def shortened(words: Sequence[object], most: int = 3) -> str:
@@ -202,18 +244,128 @@ def shortened(words: Sequence[object], most: int = 3) -> str:
     return ", ".join(map(str, words[:most])) + rest
 
 
-def _indicators(path: str | Path, column: pd.Series) -> dict[str, np.ndarray]:
-    known = column.dropna()
-    levels = sorted(known.unique())
-    if len(levels) > MOST_LEVELS:
+def _type_of(column: pd.Series, types: Mapping[str, str], levels: Mapping[str, Sequence[object]]) -> tuple[str, str]:
+    """Return a column's type, and whether it was given or inferred."""
+    if column.name in types:
+        return types[column.name], "given"
+    if column.name in levels:
+        return "ordinal", "given"
+    return ("categorical" if column.dtype == "str" else "numeric"), "inferred"
+
+
+def _tell(path: str | Path, table: pd.DataFrame, columns: pd.DataFrame) -> None:
+    """Say which types were inferred, and what looks like a mistake."""
+    empty = columns["missing"] == len(table)
+    if empty.any():
+        names = shortened(list(columns.loc[empty, "column"]), most=20)
+        log.info("%s: %d columns without any value are dropped: %s", path, empty.sum(), names)
+    inferred = columns[(columns["origin"] == "inferred") & ~empty]
+    for kind, group in inferred.groupby("type"):
+        log.info("%s: %d columns inferred to be %s: %s", path, len(group), kind, shortened(list(group["column"]), 20))
+    numeric = inferred.loc[inferred["type"] == "numeric", "column"]
+    codes = [name for name in numeric if _may_be_codes(table[name])]
+    if codes:
+        log.info(
+            "%s: %d columns hold 3 to %d different whole numbers and are taken for quantities: %s; if they are codes "
+            "of categories, say so in 'types'",
+            path,
+            len(codes),
+            MOST_CODES,
+            shortened(codes, most=20),
+        )
+
+
+def _may_be_codes(column: pd.Series) -> bool:
+    if column.dtype == "boolean":
+        return False
+    values = column.dropna().unique()
+    return 3 <= len(values) <= MOST_CODES and bool((values % 1 == 0).all())
+
+
+def _numeric(
+    path: str | Path, column: pd.Series, levels: Sequence[object] | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    if levels is not None:
         raise UserError(
-            f"{path}: column {column.name!r} is text of {len(levels)} different values, such as "
-            f"{shortened(levels)}; expected at most {MOST_LEVELS}. It is probably "
+            f"{path}: column {column.name!r} has levels and the type numeric; expected 'ordinal' or 'categorical'"
+        )
+    if column.dtype == "str":
+        row = column.first_valid_index()
+        raise UserError(
+            f"{path}: column {column.name!r}, row {row}: {column[row]!r}; expected numbers, as its type is numeric; "
+            "make it ordinal (with 'levels') or categorical, or put the words in 'missing'"
+        )
+    return {column.name: _numbers(path, column)}, []
+
+
+def _ordinal(
+    path: str | Path, column: pd.Series, levels: Sequence[object] | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    if levels is not None:
+        words, known = _words_and_levels(path, column, levels)
+        places = words.map({level: place for place, level in enumerate(known)}).to_numpy(np.float32, na_value=np.nan)
+        return {column.name: places}, known
+    if column.dtype == "str":
+        found = shortened([repr(word) for word in sorted(column.dropna().unique())])
+        raise UserError(
+            f"{path}: column {column.name!r} is ordinal and holds words ({found}); expected their order; write "
+            f"'levels: {{{column.name}: [lowest, ..., highest]}}'"
+        )
+    return {column.name: _numbers(path, column)}, []
+
+
+def _categorical(
+    path: str | Path, column: pd.Series, levels: Sequence[object] | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    words, known = _words_and_levels(path, column, levels)
+    if len(known) > MOST_LEVELS:
+        what = "text" if column.dtype == "str" else "categorical"
+        raise UserError(
+            f"{path}: column {column.name!r} is {what} of {len(known)} different values, such as "
+            f"{shortened(known)}; expected at most {MOST_LEVELS}. It is probably "
             "an identifier or free text: name it in 'drop', or group its values"
         )
-    absent = column.isna().to_numpy()
-    words = column.to_numpy(dtype=object)
-    return {f"{column.name}={level}": np.where(absent, np.nan, words == level).astype(np.float32) for level in levels}
+    absent = words.isna().to_numpy()
+    cells = words.to_numpy(dtype=object)
+    made = {f"{column.name}={level}": np.where(absent, np.nan, cells == level).astype(np.float32) for level in known}
+    return made, known
+
+
+_FEATURES = {"numeric": _numeric, "ordinal": _ordinal, "categorical": _categorical}
+
+
+def _words_and_levels(
+    path: str | Path, column: pd.Series, levels: Sequence[object] | None
+) -> tuple[pd.Series, list[str]]:
+    """Return the cells as words, and the words that they may be: the given ones, or those found, sorted."""
+    if column.dtype == "str":
+        words = column
+    else:
+        _numbers(path, column)  # refuses what is infinite
+        words = column.map(_written, na_action="ignore").astype("str")
+    if levels is None:
+        found = sorted(column.dropna().unique().tolist())
+        return words, [word if isinstance(word, str) else _written(word) for word in found]
+    known = [_written(level, column.dtype != "str") for level in levels]
+    strange = words.notna() & ~words.isin(known)
+    if strange.any():
+        row = words.index[strange][0]
+        others = f" ({int(strange.sum())} rows hold others than these)" if strange.sum() > 1 else ""
+        raise UserError(
+            f"{path}: column {column.name!r}, row {row}: found {words[row]!r}, expected one of its levels "
+            f"{', '.join(known)}{others}; add it to 'levels', or to the codes for missing values"
+        )
+    return words, known
+
+
+def _written(value: object, number: bool = True) -> str:
+    """Return a level as a word. Among numbers, 1.0 and the word '1.0' are the level 1."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, str) and not (number and _POINT.fullmatch(value.strip())):
+        return value.strip()
+    exact = float(value)
+    return str(int(exact)) if exact.is_integer() else repr(exact)
 
 
 def _numbers(path: str | Path, column: pd.Series) -> np.ndarray:
@@ -415,17 +567,40 @@ def _rows_with_content(content: pa.Table) -> np.ndarray:
 # Columns
 
 
+class _Codes:
+    """Codes for missing values: as words, and as the numbers that they are."""
+
+    def __init__(self, codes: Iterable[str]) -> None:
+        self.words = {code.strip() for code in codes}
+        self.numbers = {float(code) for code in self.words if _POINT.fullmatch(code)}
+
+    def left_out(self, values: np.ndarray) -> np.ndarray:
+        """Make the codes among numbers missing, in place."""
+        values[np.isin(values, list(self.numbers))] = np.nan
+        return values
+
+
 class _Typing:
     """Give the columns of one table their types."""
 
-    def __init__(self, path: Path, codes: tuple[str, ...], decimal_commas: bool, rows: pd.RangeIndex) -> None:
+    def __init__(
+        self,
+        path: Path,
+        codes: tuple[str, ...],
+        codes_by_column: Mapping[str, Iterable[str]],
+        decimal_commas: bool,
+        rows: pd.RangeIndex,
+    ) -> None:
         self.path = path
-        self.codes = {code.strip() for code in codes}
-        self.code_numbers = {float(code) for code in self.codes if _POINT.fullmatch(code)}
+        self.codes = _Codes(codes)
+        self.codes_by_column = {name: _Codes([*codes, *own]) for name, own in codes_by_column.items()}
         self.decimal_commas = decimal_commas
         self.rows = rows
         self.notations: dict[str, str] = {}
         """A column that shows each decimal mark in use."""
+
+    def codes_of(self, name: str) -> "_Codes":
+        return self.codes_by_column.get(name, self.codes)
 
     def column(self, name: str, cells: pa.ChunkedArray) -> pd.Series:
         """Return a column as float64, boolean or str."""
@@ -433,7 +608,7 @@ class _Typing:
         if pa.types.is_dictionary(kind):
             return self._words(self.as_text(name, cells), known_as_text=True)
         if _is_text(kind):
-            values = None if self.decimal_commas else self._plain_numbers(cells)
+            values = None if self.decimal_commas else self._plain_numbers(cells, self.codes_of(name))
             return (
                 self._words(self.as_text(name, cells))
                 if values is None
@@ -447,7 +622,7 @@ class _Typing:
             or pa.types.is_decimal(kind)
             or pa.types.is_null(kind)
         ):
-            return pd.Series(self._without_codes(_floats(cells)), index=self.rows, name=name)
+            return pd.Series(self.codes_of(name).left_out(_floats(cells)), index=self.rows, name=name)
         if pa.types.is_temporal(kind):
             raise UserError(f"{self.path}: column {name!r} holds dates or times ({kind}); {_DATE_REMEDY}")
         raise UserError(
@@ -455,10 +630,10 @@ class _Typing:
             "write one column a number"
         )
 
-    def _plain_numbers(self, cells: pa.ChunkedArray) -> np.ndarray | None:
+    def _plain_numbers(self, cells: pa.ChunkedArray, codes: "_Codes") -> np.ndarray | None:
         """Return the cells as numbers, or None if one is none: what :meth:`_words` does, fast for the usual column."""
         words = pc.utf8_trim_whitespace(cells.cast(pa.large_string()))
-        absent = pc.is_in(words, value_set=pa.array(sorted({*MISSING, *self.codes}), words.type))
+        absent = pc.is_in(words, value_set=pa.array(sorted({*MISSING, *codes.words}), words.type))
         try:
             numbers = pc.if_else(absent, None, words).cast(pa.float64())
         except pa.ArrowInvalid:
@@ -467,11 +642,7 @@ class _Typing:
         # Spellings of "not a number" that are not in MISSING are words.
         if np.isnan(values).sum() > numbers.null_count:
             return None
-        return self._without_codes(values)
-
-    def _without_codes(self, values: np.ndarray) -> np.ndarray:
-        values[np.isin(values, list(self.code_numbers))] = np.nan
-        return values
+        return codes.left_out(values)
 
     def as_text(self, name: str, cells: pa.ChunkedArray) -> pd.Series:
         """Return a column as text, as it stands there but for white space around it."""
@@ -495,7 +666,8 @@ class _Typing:
         """Return a column of words as what its words are; ``column`` is text in which the usual words are missing."""
         place, found = pd.factorize(column)
         words = [str(word) for word in found]
-        coded = np.array([word in self.codes or self._value(word) in self.code_numbers for word in words] + [True])
+        codes = self.codes_of(column.name)
+        coded = np.array([word in codes.words or self._value(word) in codes.numbers for word in words] + [True])
         known = ~coded[place]
         counts = np.bincount(place[known], minlength=len(words))
         counted = {word: int(count) for word, count in zip(words, counts, strict=True) if count}

@@ -100,14 +100,23 @@ def _features(table: pd.DataFrame, modality: str) -> pd.DataFrame:
 
 
 def assemble(source: AdData, acquired: Path, preprocessed: Mapping[str, Sequence[Path]]) -> Assembled:
-    """Join the modalities; every person is one sample, and the target is Impaired or Control."""
+    """Join the modalities; every person is one sample, and the target is Impaired or Control.
+
+    People have ``age`` (in years), ``sex`` and ``apoe_genotype``.
+    """
     table = _read(acquired)
     samples = pd.DataFrame({"sample": _ids(table), "subject": _ids(table), "target": table["Class"]})
     features = {
         modality: pd.concat([read_table(Path(folder) / "features.parquet") for folder in folders], ignore_index=True)
         for modality, folders in preprocessed.items()
     }
-    return Assembled(samples, features)
+    sex = table["male"].map({0: "female", 1: "male"})
+    # Ages came as 1 - 1 / years: taken so, all 333 are tenths of a year, to twelve digits.
+    years = (1 / (1 - table["age"])).round(1)
+    people = pd.DataFrame(
+        {"sample": _ids(table), "age": years, "sex": sex, "apoe_genotype": table["Genotype"].astype("str")}
+    )
+    return Assembled(samples, features, people=people)
 
 
 def _read(acquired: Path) -> pd.DataFrame:

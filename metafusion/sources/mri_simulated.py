@@ -24,6 +24,8 @@ from metafusion.config.sources import MriSimulated
 from metafusion.errors import UserError
 from metafusion.files import read_table, write_json, write_table
 from metafusion.preprocess import mri
+from metafusion.preprocess.template import brain_mask, template, ventricles
+from metafusion.preprocess.volumes import on_grid, write_volume
 from metafusion.samples import Assembled
 
 SCORES = {
@@ -131,7 +133,7 @@ def acquire(source: MriSimulated, folder: Path, wheels: Mapping[str, Path], draw
     with threadpool_limits(1):
         for number, (person, has_mri) in enumerate(zip(people, scanned, strict=True)):
             if has_mri:
-                mri.write_volume(simulate_volume(source, number, person.atrophy), t1w_file(folder, person.name))
+                write_volume(simulate_volume(source, number, person.atrophy), t1w_file(folder, person.name))
 
 
 def t1w_file(folder: Path, name: str) -> Path:
@@ -181,37 +183,37 @@ def anatomy(resolution: float) -> Anatomy:
     ``vulnerable`` is the share of a voxel lost to CSF at an atrophy of 1, ``from_ventricles`` the signed distance in mm
     and ``away`` its unit gradient.
     """
-    mask = mri.brain_mask(resolution)
+    mask = brain_mask(resolution)
     brain = mask.get_fdata() > 0
     where = np.moveaxis(nib.affines.apply_affine(mask.affine, np.moveaxis(np.indices(brain.shape), 0, -1)), -1, 0)
     hot = sum(_bump(where, centre, 16.0) for centre in HIPPOCAMPI) + 0.5 * sum(_bump(where, c, 22.0) for c in PRECUNEUS)
-    inside = mri.ventricles()
+    inside = ventricles()
     full = inside.get_fdata() > 0
     signed = ndimage.distance_transform_edt(~full, sampling=2.0) - ndimage.distance_transform_edt(full, sampling=2.0)
     smooth = nib.Nifti1Image(ndimage.gaussian_filter(signed, 1).astype(np.float32), inside.affine)
-    distance = mri.on_grid(smooth, mask.affine, brain.shape)
+    distance = on_grid(smooth, mask.affine, brain.shape)
     gradient = np.stack(np.gradient(distance, resolution))
     return Anatomy(
         affine=mask.affine,
         head=ndimage.binary_dilation(brain, iterations=max(1, round(9 / resolution))),
-        t1=ndimage.spline_filter(_tissues(resolution), order=3).astype(np.float32),
+        t1=ndimage.spline_filter(mixed_tissues(resolution), order=3).astype(np.float32),
         vulnerable=(_beside_csf(resolution) * (0.55 + 0.6 * hot)).astype(np.float32),
         from_ventricles=distance,
         away=gradient / np.maximum(np.linalg.norm(gradient, axis=0), 0.2),
     )
 
 
-def _tissues(resolution: float) -> np.ndarray:
+def mixed_tissues(resolution: float) -> np.ndarray:
     """Mix the tissues: the averaged T1 template itself has less contrast than one person's brain."""
-    grey, white = mri.template("grey", resolution), mri.template("white", resolution)
-    brain = mri.on_grid(mri.brain_mask(1.0), mri.brain_mask(resolution).affine, grey.shape)
+    grey, white = template("grey", resolution), template("white", resolution)
+    brain = on_grid(brain_mask(1.0), brain_mask(resolution).affine, grey.shape)
     rest = np.clip(brain - grey - white, 0, 1)
     return (CSF * rest + GREY * grey + WHITE * white).astype(np.float32)
 
 
 def _beside_csf(resolution: float) -> np.ndarray:
     """Grey matter that touches CSF or the outside: where the cortex becomes thinner."""
-    grey, white = mri.template("grey", resolution), mri.template("white", resolution)
+    grey, white = template("grey", resolution), template("white", resolution)
     fluid = ndimage.gaussian_filter(1 - np.clip(grey + white, 0, 1), 3.0 / resolution)
     return grey * np.clip(2.5 * fluid, 0, 1)
 
@@ -326,7 +328,7 @@ def preprocess(source: MriSimulated, modality: str, chunk: str, acquired: Path, 
     Raises
     ------
     UserError
-        If a file is absent or damaged.
+        If a file is absent or damaged; with ``on_broken: exclude`` not where it is a volume.
     """
     if modality == "cognition":
         scores = _read_bids(Path(acquired) / "phenotype" / "cognition.tsv").rename(columns={"participant_id": "sample"})
@@ -361,13 +363,12 @@ def assemble(source: MriSimulated, acquired: Path, preprocessed: Mapping[str, Se
     Returns
     -------
     Assembled
-        Without participants who have no diagnosis or no modality at all.
+        Without participants who have no diagnosis or no modality at all. People have ``age`` (years) and ``sex``.
     """
     people = _read_bids(Path(acquired) / "participants.tsv").set_index("participant_id")
-    features = {
-        modality: pd.concat([read_table(Path(folder) / "features.parquet") for folder in folders], ignore_index=True)
-        for modality, folders in preprocessed.items()
-    }
+    scores = [read_table(Path(folder) / "features.parquet") for folder in preprocessed["cognition"]]
+    features, broken = mri.read_chunks(preprocessed["t1w"])
+    features["cognition"] = pd.concat(scores, ignore_index=True)
     features = {modality: table.dropna(how="all", subset=table.columns[1:]) for modality, table in features.items()}
     present = pd.DataFrame(
         {modality: people.index.isin(table["sample"]) for modality, table in features.items()}, people.index
@@ -375,9 +376,12 @@ def assemble(source: MriSimulated, acquired: Path, preprocessed: Mapping[str, Se
 
     undiagnosed = people["diagnosis"].isna()
     kept = ~undiagnosed & present.any(axis=1)
-    reasons = {"t1w": "no T1w image", "cognition": "no cognitive score"}
+    reasons = {"t1w": "no T1w image", "volume": "no T1w image", "cognition": "no cognitive score"}
+    found_broken = dict(zip(broken["sample"], broken["reason"], strict=True))
     lacking = [
-        (name, modality, reasons[modality]) for modality in present for name in people.index[kept & ~present[modality]]
+        (name, modality, reasons[modality] if modality == "cognition" else found_broken.get(name, reasons[modality]))
+        for modality in present
+        for name in people.index[kept & ~present[modality]]
     ]
     out = [(name, "", "no diagnosis" if undiagnosed[name] else "no modality") for name in people.index[~kept]]
     exclusions = pd.DataFrame(out + lacking, columns=["sample", "modality", "reason"], dtype="str")
@@ -389,7 +393,8 @@ def assemble(source: MriSimulated, acquired: Path, preprocessed: Mapping[str, Se
     kept_features = {
         modality: table[table["sample"].isin(names)].reset_index(drop=True) for modality, table in features.items()
     }
-    return Assembled(samples, kept_features, exclusions)
+    described = people.loc[kept, ["age", "sex"]].rename_axis("sample").reset_index()
+    return Assembled(samples, kept_features, exclusions, people=described)
 
 
 def look(source: MriSimulated, samples: pd.DataFrame, preprocessed: Mapping[str, Sequence[Path]], folder: Path) -> None:
@@ -405,7 +410,7 @@ def look(source: MriSimulated, samples: pd.DataFrame, preprocessed: Mapping[str,
     """
     groups = {name: _Mean() for name in source.diagnoses}
     targets = dict(zip(samples["sample"], samples["target"], strict=True))
-    affine = mri.brain_mask(source.preprocessing.resolution).affine
+    affine = brain_mask(source.preprocessing.resolution).affine
     for chunk in preprocessed["t1w"]:
         for path in sorted(Path(chunk).glob("*_T1w.nii.gz")):
             if (name := path.name.removesuffix("_T1w.nii.gz")) in targets:

@@ -4,7 +4,7 @@ The files are the user's and are only read, so there is nothing to acquire.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,13 @@ import pandas as pd
 
 from metafusion.config.sources import ModalityTable, SampleTable, Tables
 from metafusion.errors import UserError, did_you_mean
-from metafusion.files import read_table, write_table
-from metafusion.preprocess.tables import column_names, numeric_features, read_user_table, require_column, shortened
+from metafusion.files import read_table
+from metafusion.preprocess.tables import column_names, read_user_table, require_column, shortened
 from metafusion.samples import Assembled, no_exclusions
+from metafusion.sources.features import FEATURES, as_words_or_numbers, write_features
 
 log = logging.getLogger("metafusion")
 
-FEATURES = "features.parquet"
 PART_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -36,7 +36,9 @@ def preprocess(source: Tables, modality: str, chunk: str, acquired: Path | None,
     acquired : None
         There is nothing acquired.
     folder : Path
-        Gets ``features.parquet``: ``sample``, then float32 columns, one row a row of the table.
+        Gets ``features.parquet``: ``sample``, then float32 columns, one row a row of the table; and ``columns.tsv``,
+        which says what became of each column: ``modality``, then as :func:`metafusion.preprocess.tables.typed_features`
+        tells it.
 
     Raises
     ------
@@ -47,14 +49,21 @@ def preprocess(source: Tables, modality: str, chunk: str, acquired: Path | None,
     key = f"modality {modality}"
     id_column = table.id or source.samples.id
     chosen = _feature_columns(source.samples, table, id_column, key)
-    content = read_user_table(table.file, table.missing, [id_column, *chosen], text=[id_column])
+    _check_named(table, chosen, key)
+    content = read_user_table(
+        table.file, table.missing, [id_column, *chosen], text=[id_column], missing_by_column=table.missing_by_column
+    )
     _check_ids(content[id_column], table.file, "aggregate the rows of a sample, or keep one row a sample")
-    features = numeric_features(content[chosen], table.file)
-    if "sample" in features:
-        raise UserError(f"{table.file}: a feature must not be called 'sample'; rename the column, or name it in 'drop'")
-    features.insert(0, "sample", content[id_column])
-    write_table(features, Path(folder) / FEATURES)
-    log.info("%s: %d rows, %d features from %s", modality, len(features), features.shape[1] - 1, table.file)
+    write_features(
+        modality,
+        content[id_column],
+        content[chosen],
+        table.file,
+        folder,
+        table.types,
+        table.levels,
+        table.missing_indicators,
+    )
 
 
 def assemble(source: Tables, acquired: Path | None, preprocessed: Mapping[str, Sequence[Path]]) -> Assembled:
@@ -86,7 +95,7 @@ def assemble(source: Tables, acquired: Path | None, preprocessed: Mapping[str, S
         sample is left, or a modality has no sample in common with the sample table.
     """
     table = source.samples
-    everyone = _read_samples(table)
+    everyone, people = _read_samples(table)
     features, exclusions = {}, []
     for modality, folders in preprocessed.items():
         file = source.modalities[modality].file
@@ -126,7 +135,7 @@ def assemble(source: Tables, acquired: Path | None, preprocessed: Mapping[str, S
     listed = pd.concat([no_exclusions(), *out, *exclusions], ignore_index=True)
     log.info("%d of %d samples of %s are in", len(samples), len(everyone), table.file)
     origin = f"{source.samples.file}: column {source.samples.target!r} (target)"
-    return Assembled(samples, features, listed, origin)
+    return Assembled(samples, features, listed, origin, people)
 
 
 def _feature_columns(samples: SampleTable, table: ModalityTable, id_column: str, key: str) -> list[str]:
@@ -139,6 +148,7 @@ def _feature_columns(samples: SampleTable, table: ModalityTable, id_column: str,
     # A column of this name is the answer, or says whose sample it is, whatever file it stands in.
     roles = {samples.id: "id", samples.part: "part", samples.subject: "subject", samples.target: "target"}
     roles = {name: f"the {role} of the sample table" for name, role in roles.items()} | {id_column: f"the id of {key}"}
+    _refuse_twins(roles, table, header, key)
     for column in table.columns or ():
         if column in roles:
             raise UserError(
@@ -157,6 +167,31 @@ def _feature_columns(samples: SampleTable, table: ModalityTable, id_column: str,
             "'columns' and 'drop'"
         )
     return chosen
+
+
+def _refuse_twins(roles: Mapping[str, str], table: ModalityTable, header: Iterable[str], key: str) -> None:
+    """Raise UserError if a feature's name is that of the target, or of who it is, but for upper and lower case."""
+    known = {name.casefold(): name for name in roles if name is not None}
+    for column in header if table.columns is None else table.columns:
+        twin = known.get(column.casefold(), column)
+        if twin != column and column not in roles and column not in table.drop:
+            raise UserError(
+                f"{table.file}: {key}: column {column!r} may be {roles[twin]} ({twin!r}) under another name; expected "
+                "it not to be a feature; name it in 'drop', or rename it in the file if it is something else"
+            )
+
+
+def _check_named(table: ModalityTable, chosen: list[str], key: str) -> None:
+    """Raise UserError if a setting names a column that does not become a feature."""
+    header = dict.fromkeys(column_names(table.file))
+    for setting in ("types", "levels", "missing_by_column"):
+        for column in getattr(table, setting):
+            require_column(table.file, column, header, f"{setting} of {key}")
+            if column not in chosen:
+                raise UserError(
+                    f"{table.file}: {setting} of {key}: {column!r} is no feature column; expected one of the columns "
+                    f"used; remove it from {setting!r}, or look at 'columns' and 'drop'"
+                )
 
 
 def _check_ids(ids: pd.Series, file: Path, remedy: str) -> None:
@@ -183,17 +218,22 @@ def _examples(names: pd.Series) -> str:
     return ", ".join(map(repr, names.iloc[:3]))
 
 
-def _read_samples(table: SampleTable) -> pd.DataFrame:
-    """Return sample, subject, target and, if set, given_part of every row of the sample table."""
+def _read_samples(table: SampleTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return sample, subject, target and, if set, given_part of every row of the sample table; and people."""
     header = column_names(table.file)
     roles = {"id": table.id, "target": table.target, "subject": table.subject, "part": table.part}
     columns = {role: column for role, column in roles.items() if column is not None}
     for role, column in columns.items():
         require_column(table.file, column, header, f"{role} of the samples")
+    for column in table.people.values():
+        require_column(table.file, column, header, "people of the samples")
+    for column in table.missing_by_column:
+        require_column(table.file, column, header, "missing_by_column of the samples")
     if len({*columns.values()} | {table.id}) < len(columns) - (table.subject == table.id):
         raise UserError(f"{table.file}: id, target, subject and part must be different columns, found {columns}")
     names = [column for role, column in columns.items() if role != "target"]
-    content = read_user_table(table.file, table.missing, list(columns.values()), text=names)
+    wanted = [*columns.values(), *table.people.values()]
+    content = read_user_table(table.file, table.missing, wanted, names, table.missing_by_column)
     _check_ids(content[table.id], table.file, "keep one row a sample; 'subject' may name the person of several samples")
     samples = pd.DataFrame(
         {
@@ -204,12 +244,13 @@ def _read_samples(table: SampleTable) -> pd.DataFrame:
     )
     if table.part is not None:
         samples["given_part"] = _parts(content[table.part], table.file)
-    return samples.reset_index(drop=True)
+    people = {name: as_words_or_numbers(content[column]) for name, column in table.people.items()}
+    described = pd.DataFrame({"sample": content[table.id]} | people)
+    return samples.reset_index(drop=True), described.reset_index(drop=True)
 
 
 def _target(column: pd.Series, file: Path) -> pd.Series:
-    if column.dtype == "boolean":
-        return column.map({True: "true", False: "false"}, na_action="ignore").astype("str")
+    column = as_words_or_numbers(column)
     if column.dtype != "str" and (infinite := np.isinf(column)).any():
         raise UserError(
             f"{file}: column {column.name!r} (target), row {column.index[infinite][0]}: the value is infinite; "

@@ -12,7 +12,8 @@ def summaries(results: Path, experiments: dict[str, Experiment]) -> str:
     for name, experiment in experiments.items():
         path = results / name / "tables" / "summary.tsv"
         if path.exists():
-            blocks.append(_summary(path, experiment))
+            found = _suspects(path.with_name("leakage.tsv")) + _volumes(path.with_name("quality.tsv"))
+            blocks.append(_summary(path, experiment) + found)
     return "\n\n".join(blocks)
 
 
@@ -29,6 +30,26 @@ def _summary(path: Path, experiment: Experiment) -> str:
         error = "    -  " if row.se != row.se else f"{row.se:.4f}"
         lines.append(f"    {row.method:<36}{row.mean:>10.4f} ({error})  {row.seeds:>3} seeds  {row.mark}")
     return "\n".join(lines)
+
+
+def _suspects(path: Path) -> str:
+    """Say in one line what the checks of the data found."""
+    if not path.exists():
+        return ""
+    checks = read_table(path)
+    found = checks.loc[checks["level"] != "ok", "check"].value_counts(sort=False)
+    named = ", ".join(f"{check} {count}" for check, count in found.items())
+    return f"\n  checks of the data: {found.sum()} suspect" + (f" ({named}): see {path}" if named else "")
+
+
+def _volumes(path: Path) -> str:
+    """Say in one line what is to be looked at among the volumes; nothing where there are none."""
+    if not path.exists() or "space_warning" not in (volumes := read_table(path)):
+        return ""
+    # An empty column is read as one of missing numbers.
+    warned, apart = (volumes[name].fillna("").astype("str").ne("") for name in ("space_warning", "outlier"))
+    said = f"\n  volumes: {len(volumes)} used, {warned.sum()} with a warning, {apart.sum()} unlike the others"
+    return said + (f": see {path}" if (warned | apart).any() else "")
 
 
 def mistakes(logs: Path, since: float) -> str:

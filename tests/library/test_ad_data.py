@@ -26,7 +26,7 @@ def acquired(tmp_path):
         "rownames": [1, 2, 3],
         "ACE": [1.5, 2.5, 3.5],
         "VEGF": [10.0, 11.0, 12.0],
-        "age": [0.9, 1.0, 1.1],
+        "age": [1 - 1 / years for years in (60.2, 75.0, 97.0)],
         "tau": [5.0, 6.0, 7.0],
         "p_tau": [3.0, 4.0, 5.0],
         "Ab_42": [11.0, 12.0, 13.0],
@@ -91,6 +91,16 @@ def test_people_are_samples_with_their_diagnosis(acquired, tmp_path):
     assert assembled.samples["subject"].tolist() == ["ad_001", "ad_002", "ad_003"]
     assert assembled.samples["target"].tolist() == ["Control", "Impaired", "Control"]
     assert assembled.features["csf"]["tau"].tolist() == [5.0, 6.0, 7.0]
+
+
+def test_people_have_age_sex_and_genotype(acquired, tmp_path):
+    people = ad_data.assemble(SOURCE, acquired, preprocess_all(acquired, tmp_path)).people
+    assert people.to_dict("list") == {
+        "sample": ["ad_001", "ad_002", "ad_003"],
+        "age": [60.2, 75.0, 97.0],
+        "sex": ["female", "male", "female"],
+        "apoe_genotype": ["E3E3", "E4E4", "E2E3"],
+    }
 
 
 def test_features_of_a_person_do_not_depend_on_the_others(acquired, tmp_path):

@@ -24,7 +24,16 @@ LINES = {
     "source": "source: {kind: ad_data}",
     "representations": "representations: {csf: [raw, absent], proteins: [raw, 3]}",
 }
-CLASSIFICATION = ["accuracy", "balanced_accuracy", "roc_auc", "log_loss"]
+CLASSIFICATION = [
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    "log_loss",
+    "sensitivity",
+    "specificity",
+    "brier",
+    "ece",
+]
 REGRESSION = ["mse", "mae", "r2"]
 
 
@@ -124,8 +133,15 @@ def test_a_wrong_task_names_both_tasks(load):
 
 def test_an_unknown_kind_of_source_names_the_known_ones(load):
     message = refusal(load, source="source: {kind: ad_dta}")
-    assert "source: " in message
-    assert all(kind in message for kind in ("'ad_dta'", "'ad_data'", "'eeg_scp'", "'simulation'", "'tables'"))
+    assert "source.kind: no kind 'ad_dta'; did you mean 'ad_data'? Known: ad_data, bids, eeg_scp" in message
+
+
+def test_codes_for_missing_values_may_be_numbers(load):
+    lines = (
+        "{kind: tables, samples: {file: a.csv, target: dx, missing: [-4, '9', 1.5]}, modalities: {csf: {file: a.csv}}}"
+    )
+    source = load(source=f"source: {lines}", representations="representations: {csf: [raw]}").source
+    assert source.samples.missing == ["-4", "9", "1.5"]
 
 
 def test_every_mistake_gets_its_own_line(load):
@@ -224,6 +240,42 @@ def test_a_metric_of_the_other_task_is_refused_with_those_that_fit(load, task, m
 @pytest.mark.parametrize(("task", "fitting"), [("classification", CLASSIFICATION), ("regression", REGRESSION)])
 def test_without_metrics_all_of_the_task_are_used(load, task, fitting):
     assert load(task=f"task: {task}").metrics == fitting
+
+
+@pytest.mark.parametrize(("given", "expected"), [("AD", "AD"), ("1", "1"), ("null", None)])
+def test_the_positive_class_is_text(load, given, expected):
+    assert load(f"positive: {given}").positive == expected
+
+
+def test_a_positive_class_that_yaml_takes_for_true_must_stand_in_quotes(load):
+    assert "put the class in quotes" in refusal(load, "positive: yes")
+    assert load("positive: 'yes'").positive == "yes"
+
+
+def test_a_positive_class_of_numbers_is_refused(load):
+    message = refusal(load, "positive: AD", task="task: regression")
+    assert "positive: only 'task: classification' has classes; remove it" in message
+
+
+def test_subgroups_are_values_of_a_column_or_bands_of_it(load):
+    found = load("subgroups: {sex: null, age: [65, 75.5], 'Years of school': [12]}").subgroups
+    assert found == {"sex": None, "age": [65.0, 75.5], "Years of school": [12.0]}
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ("[75, 65]", "cut points must ascend, found [75.0, 65.0]"),
+        ("[65, 65]", "cut points must ascend"),
+        ("[]", "at least 1"),
+        ("[.inf]", "finite"),
+        ("old", "'old'"),
+    ],
+)
+def test_bands_that_cannot_be_made_are_refused(load, points, words):
+    message = refusal(load, f"subgroups: {{age: {points}}}")
+    assert "subgroups.age" in message
+    assert words in message
 
 
 def test_metrics_stay_in_the_order_given(load):

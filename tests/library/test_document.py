@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from metafusion.config import document, models, mri, source, sources
+from metafusion.config import bids, checks, document, models, mri, nacc, oasis, source, sources, volumes
 from metafusion.config.base import Settings
 from metafusion.config.load import load_experiment, load_study, read_yaml, validate
 from metafusion.config.models import Experiment, Study
@@ -20,10 +20,11 @@ CONFIG = ROOT / "config"
 PACKAGED = sorted((CONFIG / "experiments").glob("*.yaml"))
 MODELS = [
     model
-    for module in (models, mri, source, sources)
+    for module in (models, checks, mri, source, sources, bids, nacc, oasis, volumes)
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Settings) and model.__module__ == module.__name__
 ]
+BASES = (source.Source, volumes.VolumeSource, oasis.Oasis)
 SMALLEST = {
     "title": "Smallest",
     "task": "classification",
@@ -85,7 +86,7 @@ def test_every_field_has_a_description(model):
     assert [name for name, field in model.model_fields.items() if not (field.description or "").strip()] == []
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model is not source.Source], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in BASES], ids=lambda m: m.__name__)
 def test_every_key_of_every_mapping_stands_in_the_readme_with_its_description(model):
     lines = document.readme().splitlines()
     for name, field in model.model_fields.items():

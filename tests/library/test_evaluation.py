@@ -10,11 +10,19 @@ import pytest
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble
 from metafusion.errors import UserError
-from metafusion.evaluation import by_penalty, by_students, ensemble_answers, evaluate, score, student_answers
+from metafusion.evaluation import (
+    by_penalty,
+    by_students,
+    by_subgroup,
+    ensemble_answers,
+    evaluate,
+    score,
+    student_answers,
+)
 from metafusion.files import read_table, write_table
 from metafusion.methods import family_of
 from metafusion.predictions import answers_of, long_predictions
-from metafusion.targets import classes_of, numbers_of, without_test
+from metafusion.targets import classes_of, numbers_of, positive_number, without_test
 
 PARTS = pd.DataFrame({"sample": list("abcdef"), "part": ["train"] * 2 + ["validation"] * 2 + ["test"] * 2})
 KINDS = ["meta_fusion", "best_single", "simple_average", "weighted_average"]
@@ -563,3 +571,123 @@ def test_targets_of_the_test_part_are_taken_away(targets):
     found = without_test(targets, pd.Series(["train", "test", "validation"]))
     assert found.tolist() == [targets[0], 0, targets[2]]
     assert found.dtype == targets.dtype
+
+
+def classes_cohort(seed=0):
+    """Two penalties, three students and twelve samples of two classes, half of them tested."""
+    random = np.random.default_rng(seed)
+    parts = pd.DataFrame({"sample": list("abcdefghijkl"), "part": ["train"] * 2 + ["validation"] * 4 + ["test"] * 6})
+    predictions = random.standard_normal((2, 3, 12, 2)).astype(np.float32)
+    losses = random.uniform(1, 2, (2, 3))
+    samples = pd.DataFrame({"sample": parts["sample"], "target": ["ill", "well", "well"] * 4})
+    samples["subject"] = samples["sample"]
+    return StoredSeed(seed, parts, predictions, np.ones((3, 12), bool), losses, 1, [0.0, 0.99]), samples
+
+
+ASKED = ("sensitivity", "specificity")
+
+
+@pytest.mark.parametrize("positive", ["ill", "well", None])
+def test_sensitivity_is_that_of_the_class_named_in_every_table_of_scores(positive):
+    cohort, samples = classes_cohort()
+    _, predictions, scores = evaluate(samples, [cohort], [], "classification", list(ASKED), LOOSE, positive)
+    penalties = by_penalty(samples, [cohort], "classification", list(ASKED), LOOSE, positive)
+    groups = by_subgroup(
+        samples, samples[["sample"]].assign(all=1), predictions, "classification", list(ASKED), {"all": None}, positive
+    )
+    numbers = by_students(samples, [cohort], "classification", "sensitivity", LOOSE, positive)
+    # Guesses of the second student at the chosen penalty, and the truth, of the six samples of the test part.
+    guesses = np.array(["ill", "well"])[cohort.predictions[1, 1, 6:].argmax(axis=1)]
+    truth = samples["target"].to_numpy()[6:]
+    recalls = {name: (guesses[truth == name] == name).mean() for name in ("ill", "well")}
+    assert recalls == {"ill": 1 / 2, "well": 3 / 4}
+    first = positive or "well"
+    expected = {"sensitivity": recalls[first], "specificity": recalls["ill" if first == "well" else "well"]}
+    for table in (scores, penalties[penalties["penalty"] == 0.99]):
+        found = table[(table["method"] == "student_1") & (table["part"] == "test")].set_index("metric")["value"]
+        assert found.to_dict() == pytest.approx(expected)
+    # All are in one group, so it has the scores of everybody.
+    tested = scores[(scores["part"] == "test") & ~scores["family"].str.endswith("student")]
+    pd.testing.assert_series_equal(
+        groups.set_index(["method", "metric"])["value"], tested.set_index(["method", "metric"])["value"]
+    )
+    ensembles = tested[tested["method"] == "meta_fusion"].set_index("metric")["value"]
+    assert ensembles["sensitivity"] != ensembles["specificity"]
+    everybody = numbers[(numbers["students"] == 3) & (numbers["method"] == "meta_fusion")]["value"].item()
+    assert (
+        everybody == tested[(tested["method"] == "meta_fusion") & (tested["metric"] == "sensitivity")]["value"].item()
+    )
+
+
+def test_an_unknown_positive_class_is_refused_with_those_that_there_are():
+    cohort, samples = classes_cohort()
+    with pytest.raises(UserError, match=r"positive: the target has no class 'sick'; .*Known: ill, well"):
+        evaluate(samples, [cohort], [], "classification", list(ASKED), LOOSE, "sick")
+    assert positive_number(["ill", "well"], "well") == 1
+    assert positive_number(["ill", "well"], None) is None
+
+
+def answered(method, seed, **errors):
+    """Test predictions of a method that are wrong by so much for each sample, whose targets are 0."""
+    rows = [(method, seed, sample, "test", error) for sample, error in errors.items()]
+    return pd.DataFrame(rows, columns=["method", "seed", "sample", "part", "prediction"])
+
+
+GROUPED = pd.DataFrame({"sample": list("abcde"), "subject": ["p", "p", "q", "r", "s"], "target": [0.0] * 5})
+GROUPS = pd.DataFrame(
+    {"sample": list("abcde"), "age": [50.0, 51.0, 60.0, 70.0, np.nan], "sex": ["f", "f", "m", "m", "m"]}
+)
+
+
+def groups_of(predictions, **subgroups):
+    table = by_subgroup(GROUPED, GROUPS, predictions, "regression", ["mae"], subgroups or {"age": [55], "sex": None})
+    assert set(table["metric"]) == {"mae"}
+    return {
+        (row.seed, row.method, row.column, row.level): (row.value, row.samples, row.subjects)
+        for row in table.itertuples()
+    }
+
+
+def test_groups_are_scored_on_their_own_samples_of_the_test_part():
+    predictions = pd.concat(
+        [
+            answered("m", 1, a=1.0, b=3.0, c=5.0, e=8.0),
+            answered("m", 1, d=99.0).assign(part="train"),
+            answered("n", 2, d=7.0),
+        ]
+    )
+    nan = pytest.approx(float("nan"), nan_ok=True)
+    assert groups_of(predictions) == {
+        # Samples a and b are of one subject.
+        (1, "m", "age", "below 55"): (2.0, 2, 1),
+        (1, "m", "age", "55 and above"): (5.0, 1, 1),
+        (1, "m", "age", "unknown"): (8.0, 1, 1),
+        (1, "m", "sex", "f"): (2.0, 2, 1),
+        (1, "m", "sex", "m"): (6.5, 2, 2),
+        # Groups that a seed does not test have a row without a value.
+        (2, "n", "age", "below 55"): (nan, 0, 0),
+        (2, "n", "age", "55 and above"): (7.0, 1, 1),
+        (2, "n", "age", "unknown"): (nan, 0, 0),
+        (2, "n", "sex", "f"): (nan, 0, 0),
+        (2, "n", "sex", "m"): (7.0, 1, 1),
+    }
+
+
+def test_samples_that_a_method_has_no_answer_for_are_in_no_group():
+    found = groups_of(answered("m", 1, a=1.0, b=float("nan"), c=4.0), sex=None)
+    assert found == {(1, "m", "sex", "f"): (1.0, 1, 1), (1, "m", "sex", "m"): (4.0, 1, 1)}
+
+
+def test_without_groups_there_is_a_table_with_columns_and_no_rows(tmp_path):
+    table = by_subgroup(GROUPED, GROUPS, answered("m", 1, a=1.0), "regression", ["mae"], {})
+    write_table(table, tmp_path / "none.parquet")
+    found = read_table(tmp_path / "none.parquet")
+    assert found.columns.tolist() == ["seed", "column", "level", "method", "metric", "value", "samples", "subjects"]
+    assert len(found) == 0
+
+
+def test_levels_that_look_like_numbers_are_text_in_a_file(tmp_path):
+    people = GROUPS.assign(code=[1, 2, 1, 2, 1])
+    table = by_subgroup(GROUPED, people, answered("m", 1, a=1.0, b=2.0), "regression", ["mae"], {"code": None})
+    write_table(table, tmp_path / "groups.tsv")
+    assert read_table(tmp_path / "groups.tsv")["level"].tolist() == ["1", "2"]

@@ -244,6 +244,26 @@ def test_what_was_given_is_not_changed():
     pd.testing.assert_frame_equal(made.features["blood"], before[1])
 
 
+def test_classes_that_differ_in_case_or_white_space_only_are_refused():
+    target = ["control"] * 3 + ["Control "] * 2 + ["ill"] * 3
+    message = refusal(assembled(cohort(target=target)))
+    assert "differ in case or white space only ('Control ': 2 samples, 'control': 3 samples)" in message
+
+
+def test_a_sample_without_a_subject_is_refused():
+    message = refusal(assembled(cohort(subject=[None, *(f"p{number}" for number in range(1, 8))])))
+    assert "no subject is known for 1 (s0)" in message
+
+
+def test_a_modality_that_nobody_has_says_what_became_of_its_samples():
+    early = no_exclusions()
+    early.loc[0] = ["s0", "p0", "scan", "cannot be read"]
+    samples = cohort()
+    features = {"blood": features_of(samples["sample"]), "scan": features_of([])}
+    message = refusal(Assembled(samples, features, early))
+    assert "modality 'scan' has no sample in common with the samples (cannot be read (1 times))" in message
+
+
 def test_people_are_one_row_a_sample_in_the_order_of_the_samples():
     made = assembled()
     made.people = pd.DataFrame({"sample": ["stranger", "s1", "s0"], "age": [99.0, 71.0, 70.0]})

@@ -16,6 +16,7 @@ from metafusion.summary import (
     penalties_table,
     ranks_table,
     students_table,
+    subgroups_table,
     summarise,
 )
 
@@ -41,6 +42,43 @@ def test_one_seed_has_no_standard_error():
     row = summarise(scores_of({"a": [0.5], "b": [0.4]}), ["accuracy"]).iloc[0]
     assert math.isnan(row["se"])
     assert row["mark"] == "best"
+
+
+T_OF_THREE = 4.302652729749464
+"""The 97.5 % quantile of Student's t with two degrees of freedom: sqrt(2) 0.95 / sqrt(1 - 0.95^2)."""
+
+
+def test_the_quantile_of_the_intervals_is_right():
+    assert math.sqrt(2) * 0.95 / math.sqrt(1 - 0.95**2) == pytest.approx(T_OF_THREE)
+
+
+@pytest.mark.parametrize("shared", [None, 0.25])
+def test_a_mean_has_students_interval_which_is_wider_where_seeds_share_samples(shared):
+    row = summarise(scores_of({"a": [0.5, 0.6, 0.7]}), ["accuracy"], shared).iloc[0]
+    # Variance 0.01 of each seed; of the mean a third of it, and as much as the test part's share more.
+    half = T_OF_THREE * math.sqrt(0.01 * (1 / 3 + (shared or 0)))
+    assert (row["low"], row["high"]) == (pytest.approx(0.6 - half), pytest.approx(0.6 + half))
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "low", "high"),
+    [
+        ("accuracy", [0.8, 0.9, 1.0], 0.9 - T_OF_THREE * math.sqrt(0.01 / 3), 1),
+        ("mse", [1.0, 2.0, 6.0], 0, 3 + T_OF_THREE * math.sqrt(7 / 3)),
+        ("r2", [0.9, 0.0, -0.9], -T_OF_THREE * math.sqrt(0.81 / 3), 1),
+        ("brier", [0.1, 0.3, 0.2], 0, 0.2 + T_OF_THREE * math.sqrt(0.01 / 3)),
+        ("brier", [1.2, 1.4, 1.6], 1.4 - T_OF_THREE * math.sqrt(0.04 / 3), 1.4 + T_OF_THREE * math.sqrt(0.04 / 3)),
+    ],
+)
+def test_an_interval_ends_where_the_measure_does(metric, values, low, high):
+    row = summarise(scores_of({"a": values}, metric), [metric]).iloc[0]
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.1, 0.1, 0.1], [0.5, float("nan")], [float("nan")] * 2])
+def test_seeds_that_say_nothing_of_their_spread_make_no_interval(values):
+    row = summarise(scores_of({"a": values, "b": [0.3, 0.2]}), ["accuracy"]).set_index("method").loc["a"]
+    assert row[["low", "high"]].isna().all()
 
 
 # The best of 'accuracy' has mean 0.8 and standard error 0.1: values 0.7 and 0.9 deviate by 0.1, se = 0.1414 / 1.414.
@@ -242,6 +280,62 @@ def test_draws_within_a_seed_count_as_one_value():
         (4, "best_single", "mse", 7.0, -1.0, 1),
         (4, "meta_fusion", "mse", 1.0, -1.0, 1),
     ]
+
+
+def groups_of(*rows):
+    """Rows of seed, level, value and samples, of a method in one column and metric."""
+    table = pd.DataFrame(rows, columns=["seed", "level", "value", "samples"])
+    table = table.assign(column="age", method="meta_fusion", metric="accuracy", subjects=table["samples"] - 1)
+    return table[["seed", "column", "level", "method", "metric", "value", "samples", "subjects"]]
+
+
+def test_groups_count_in_the_seeds_that_test_ten_samples_of_them():
+    nan = float("nan")
+    scores = groups_of(
+        (1, "old", 0.6, 10),
+        (1, "a few", 1.0, 9),
+        (2, "old", 0.9, 9),
+        (2, "a few", nan, 0),
+        (3, "old", 0.62, 14),
+        (3, "a few", 1.0, 3),
+    )
+    table = subgroups_table(scores, ["accuracy"], 0.25)
+    assert table["level"].tolist() == ["old", "a few"]
+    old, few = (row for _, row in table.iterrows())
+    # Two values 0.01 from their mean: variance 0.0002, standard error 0.01; t of two seeds is tan(0.475 pi).
+    half = math.tan(0.475 * math.pi) * math.sqrt(0.0002 * (1 / 2 + 0.25))
+    assert old[["mean", "se", "low", "high"]].tolist() == pytest.approx([0.61, 0.01, 0.61 - half, 0.61 + half])
+    assert old[["seeds", "samples", "subjects", "family"]].tolist() == [2, 11, 10, "cohort"]
+    assert few[["mean", "se", "low", "high"]].isna().all()
+    assert few[["seeds", "samples", "subjects"]].tolist() == [0, 4, 3]
+
+
+def test_groups_keep_their_order_and_metrics_that_wanted():
+    both = [groups_of((seed, level, 0.5, 20)) for seed in (1, 2) for level in ("young", "old", "unknown")]
+    scores = pd.concat([*both, *(table.assign(metric="mse", column="a") for table in both)], ignore_index=True)
+    scores = pd.concat([scores, scores.assign(method="early_fusion")], ignore_index=True)
+    scores.loc[scores["metric"] == "mse", "metric"] = "log_loss"
+    more = pd.concat(
+        [scores, scores.assign(metric=scores["metric"].map({"accuracy": "log_loss", "log_loss": "accuracy"}))]
+    )
+    table = subgroups_table(more, ["log_loss", "accuracy"])
+    groups = [("age", level) for level in ("young", "old", "unknown")] + [
+        ("a", level) for level in ("young", "old", "unknown")
+    ]
+    assert list(zip(table["column"], table["level"], table["metric"], table["method"], strict=True)) == [
+        (*group, metric, method)
+        for group in groups
+        for metric in ("log_loss", "accuracy")
+        for method in ("early_fusion", "meta_fusion")
+    ]
+
+
+def test_no_groups_make_a_table_with_columns_only(tmp_path):
+    write_table(subgroups_table(groups_of(), ["accuracy"]), tmp_path / "by_subgroup.tsv")
+    found = read_table(tmp_path / "by_subgroup.tsv")
+    means = ["mean", "se", "low", "high", "seeds", "samples", "subjects"]
+    assert found.columns.tolist() == ["column", "level", "method", "family", "metric", *means]
+    assert found.empty
 
 
 def test_students_have_a_row_for_each_cohort():

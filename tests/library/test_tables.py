@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -18,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from metafusion.config.load import load_experiment
 from metafusion.config.sources import Tables
 from metafusion.errors import UserError
-from metafusion.preprocess.tables import MISSING, column_names, read_user_table
+from metafusion.preprocess.tables import MISSING, column_names, read_user_table, typed_features
 from metafusion.samples import Assembled
 from metafusion.sources.tables import assemble, preprocess
 
@@ -521,6 +522,15 @@ def test_a_copy_of_the_target_in_another_file_is_no_feature(mri, caplog):
     assert "'diagnosis' is the target of the sample table and no feature" in caplog.text
 
 
+def test_the_target_under_a_name_in_other_letters_is_refused_unless_it_is_dropped(tmp_path):
+    people = write(tmp_path, "people.csv", "id,diagnosis\n01,AD\n02,control\n")
+    file = write(tmp_path, "mri.csv", "id,a,Diagnosis\n01,1,AD\n02,2,control\n")
+    with pytest.raises(UserError, match=r"mri\.csv: modality mri: column 'Diagnosis' may be the target .*'drop'"):
+        features_of(source_of(people, {"mri": file}))
+    assert list(features_of(source_of(people, {"mri": {"file": file, "drop": ["Diagnosis"]}}))) == ["a"]
+    assert list(features_of(source_of(people, {"mri": {"file": file, "columns": ["a"]}}))) == ["a"]
+
+
 def test_preprocessing_twice_gives_the_same_bytes(tmp_path):
     path = write(tmp_path, "all.csv", ONE_FILE)
     for folder in ("first", "second"):
@@ -729,6 +739,7 @@ def test_a_messy_clinical_export_is_read(tmp_path):
 
 def test_the_documented_example_works(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+    page = page.partition("## ADNI")[0]
     files = dict(re.findall(r"`(my/[\w.]+)`:\n\n```\w+\n(.*?)```", page, flags=re.DOTALL))
     assert sorted(files) == ["my/clinical.csv", "my/memory.yaml", "my/mri.csv", "my/samples.csv"]
     (tmp_path / "my").mkdir()
@@ -746,3 +757,256 @@ def test_the_documented_example_works(tmp_path, monkeypatch):
 def test_every_word_for_missing_is_documented(word):
     page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
     assert f"`{word}`" in page
+
+
+# Types of columns
+
+
+def account_of(source: Tables, modality: str = "mri") -> pd.DataFrame:
+    """Return what the source says became of each column, by column."""
+    with tempfile.TemporaryDirectory() as folder:
+        preprocess(source, modality, "all", None, Path(folder))
+        account = pd.read_csv(Path(folder) / "columns.tsv", sep="\t", keep_default_na=False)
+    assert (account["modality"] == modality).all()
+    return account.drop(columns="modality").set_index("column")
+
+
+TYPED = "id,score,severity,site,male,none\n01,1.5,mild,3,true,\n02,,severe,11,false,\n03,4,,3,,\n04,2,absent,,true,\n"
+
+
+def test_numbers_become_categories_where_the_configuration_says_so(mri):
+    features = mri(TYPED, columns=["site"], types={"site": "categorical"})
+    assert list(features) == ["site=3", "site=11"]
+    np.testing.assert_array_equal(features["site=3"], [1, 0, 1, np.nan])
+    np.testing.assert_array_equal(features["site=11"], [0, 1, 0, np.nan])
+
+
+def test_ordinal_words_become_their_places(mri):
+    order = ["absent", "mild", "moderate", "severe"]
+    features = mri(TYPED, columns=["severity"], levels={"severity": order})
+    np.testing.assert_array_equal(features["severity"], [1, 3, np.nan, 0])
+
+
+def test_ordinal_numbers_stay_numbers_unless_they_have_levels(mri):
+    np.testing.assert_array_equal(mri(TYPED, columns=["site"], types={"site": "ordinal"})["site"], [3, 11, 3, np.nan])
+    np.testing.assert_array_equal(
+        mri(TYPED, columns=["site"], levels={"site": ["11", "3.0"]})["site"], [1, 0, 1, np.nan]
+    )
+
+
+def test_levels_of_a_category_are_features_even_where_nobody_has_them(mri):
+    levels = {"severity": ["severe", "moderate", "mild", "absent"]}
+    features = mri(TYPED, columns=["severity"], types={"severity": "categorical"}, levels=levels)
+    assert list(features) == ["severity=severe", "severity=moderate", "severity=mild", "severity=absent"]
+    np.testing.assert_array_equal(features["severity=moderate"], [0, 0, np.nan, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"types": {"severity": "numeric"}}, r"'severity', row 2: 'mild'; expected numbers, as its type is numeric"),
+        ({"types": {"severity": "ordinal"}}, r"'severity' is ordinal and holds words .*write 'levels: \{severity"),
+        (
+            {"levels": {"severity": ["mild", "severe"]}},
+            r"'severity', row 5: found 'absent', expected one of its levels mild, severe; add it",
+        ),
+        ({"levels": {"site": ["3", "4"]}}, r"'site', row 3: found '11', expected one of its levels 3, 4"),
+        ({"types": {"sevrity": "ordinal"}}, r"no column 'sevrity' \(types of modality mri\); did you mean 'severity'"),
+        ({"drop": ["site"], "types": {"site": "ordinal"}}, r"types of modality mri: 'site' is no feature column"),
+        ({"missing_by_column": {"id": ["9"]}}, r"missing_by_column of modality mri: 'id' is no feature column"),
+    ],
+)
+def test_types_and_levels_that_do_not_fit_the_column_are_refused(mri, options, message):
+    with pytest.raises(UserError, match=r"mri\.csv.*" + message):
+        mri(TYPED, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"types": {"a": "nominal"}}, "types.a: Input should be 'numeric', 'ordinal' or 'categorical'"),
+        ({"types": {"a": "numeric"}, "levels": {"a": ["x", "y"]}}, "'a' is numeric; remove its levels"),
+        ({"levels": {"a": ["x", "x"]}}, "a: expected two levels or more, each once, found"),
+        ({"levels": {"a": ["x"]}}, "a: expected two levels or more"),
+    ],
+)
+def test_types_and_levels_that_make_no_sense_are_refused_at_once(tmp_path, options, message):
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "title": "t",
+                "task": "classification",
+                "source": {
+                    "kind": "tables",
+                    "samples": {"file": "s.csv", "target": "y"},
+                    "modalities": {"mri": {"file": "m.csv", **options}},
+                },
+                "representations": {"mri": ["raw"]},
+            }
+        )
+    )
+    with pytest.raises(UserError, match=message):
+        load_experiment(path)
+
+
+def test_the_account_says_what_became_of_each_column(tmp_path):
+    samples, path = write(tmp_path, "samples.csv", SAMPLES), write(tmp_path, "mri.csv", TYPED)
+    order = ["absent", "mild", "severe"]
+    source = source_of(
+        samples, {"mri": {"file": path, "levels": {"severity": order}, "types": {"site": "categorical"}}}
+    )
+    account = account_of(source)
+    assert account.index.tolist() == ["score", "severity", "site", "male", "none"]
+    assert account["type"].tolist() == ["numeric", "ordinal", "categorical", "numeric", "numeric"]
+    assert account["origin"].tolist() == ["inferred", "given", "given", "inferred", "inferred"]
+    assert account["features"].tolist() == [1, 1, 2, 1, 0]
+    assert account["missing"].tolist() == [1, 1, 1, 1, 4]
+    assert account["levels"].tolist() == ["", "absent|mild|severe", "3|11", "", ""]
+
+
+def test_inferred_types_and_numbers_that_may_be_codes_are_told(mri, caplog):
+    rows = "".join(f"{number:02d},{number % 3},{number % 2},{number / 8},w{number % 2}\n" for number in range(12))
+    with caplog.at_level(logging.INFO, logger="metafusion"):
+        mri("id,stage,flag,score,word\n" + rows)
+    assert "3 columns inferred to be numeric: stage, flag, score" in caplog.text
+    assert "1 columns inferred to be categorical: word" in caplog.text
+    assert "whole numbers and are taken for quantities: stage; if they are codes" in caplog.text
+
+
+def test_missing_indicators_say_where_the_gaps_are(mri):
+    content = "id,a,b,c\n01,1,x,1\n02,,y,2\n03,3,,3\n"
+    features = mri(content, missing_indicators=True)
+    assert list(features) == ["a", "a is missing", "b=x", "b=y", "b is missing", "c"]
+    np.testing.assert_array_equal(features["a is missing"], [0, 1, 0])
+    np.testing.assert_array_equal(features["b is missing"], [0, 0, 1])
+    assert list(mri(content)) == ["a", "b=x", "b=y", "c"]
+
+
+def test_a_row_without_values_lacks_the_modality_with_indicators_too(tmp_path):
+    samples = write(tmp_path, "samples.csv", SAMPLES)
+    path = write(tmp_path, "mri.csv", "id,a,b\n01,1,\n02,,\n03,,3\n")
+    result = assembled(source_of(samples, {"mri": {"file": path, "missing_indicators": True}}), tmp_path)
+    assert result.features["mri"]["sample"].tolist() == ["01", "03"]
+    assert result.features["mri"]["a is missing"].tolist() == [0, 1]
+
+
+def test_codes_of_one_column_are_values_in_the_others(mri):
+    content = "id,mmse,age,word\n01,88,88,x\n02,30,-4,z\n03,-4.0,70,z\n"
+    features = mri(content, missing=["-4"], missing_by_column={"mmse": ["88"], "word": ["x"]})
+    np.testing.assert_array_equal(features["mmse"], [np.nan, 30, np.nan])
+    np.testing.assert_array_equal(features["age"], [88, np.nan, 70])
+    assert list(features) == ["mmse", "age", "word=z"]
+    np.testing.assert_array_equal(features["word=z"], [np.nan, 1, 1])
+
+
+def test_codes_of_a_column_hold_in_files_with_decimal_commas(tmp_path):
+    path = write(tmp_path, "t.csv", "id;a;b\n1;0,5;8\n2;8,0;x\n3;9;8,0\n")
+    table = read_user_table(path, ["9"], missing_by_column={"a": ["8"], "b": ["x"]})
+    np.testing.assert_array_equal(table["a"], [0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(table["b"], [8, np.nan, 8])
+
+
+@given(
+    cells=st.lists(st.sampled_from(["low", "mid", "high", ""]), min_size=2, max_size=8).filter(lambda c: any(c)),
+    indicators=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_categories_and_places_tell_the_same(cells, indicators):
+    """The place of the only 1 among the categories is the ordinal's value, and gaps are gaps in both."""
+    table = pd.DataFrame({"a": pd.Series([cell or None for cell in cells], dtype="str"), "b": 1.0})
+    order = ["low", "mid", "high"]
+    places, _ = typed_features(table, {}, {"a": order}, "t.csv", indicators)
+    levels, _ = typed_features(table, {"a": "categorical"}, {"a": order}, "t.csv", indicators)
+    hot = levels[[f"a={word}" for word in order]].to_numpy()
+    gaps = np.array([cell == "" for cell in cells])
+    np.testing.assert_array_equal(np.isnan(hot), np.tile(gaps[:, None], 3))
+    np.testing.assert_array_equal(np.isnan(places["a"]), gaps)
+    np.testing.assert_array_equal(hot[~gaps].sum(axis=1), 1)
+    np.testing.assert_array_equal(hot[~gaps].argmax(axis=1), places["a"].to_numpy()[~gaps])
+
+
+# People
+
+
+def test_people_are_described_beside_the_samples(tmp_path):
+    samples = write(
+        tmp_path,
+        "samples.csv",
+        "id,diagnosis,AGE,SEX,SITE,left\n03,AD,71.5,F,7,true\n01,AD,-4,M,8,false\n02,AD,66,NA,7,\n",
+    )
+    mri = write(tmp_path, "mri.csv", "id,a\n01,1\n02,2\n03,3\n")
+    people = {"age": "AGE", "sex": "SEX", "site": "SITE", "left": "left"}
+    result = assembled(source_of(samples, {"mri": mri}, people=people, missing_by_column={"AGE": ["-4"]}), tmp_path)
+    assert list(result.people) == ["sample", "age", "sex", "site", "left"]
+    assert result.people["sample"].tolist() == ["03", "01", "02"]
+    np.testing.assert_array_equal(result.people["age"], [71.5, np.nan, 66])
+    assert result.people["sex"].tolist()[:2] == ["F", "M"]
+    assert result.people["sex"].isna().tolist() == [False, False, True]
+    assert result.people["left"].tolist()[:2] == ["true", "false"]
+    assert list(result.features) == ["mri"]
+
+
+def test_people_may_be_a_list_of_columns(tmp_path):
+    samples = write(tmp_path, "samples.csv", "id,diagnosis,age\n01,AD,70\n02,control,60\n")
+    mri = write(tmp_path, "mri.csv", "id,a\n01,1\n02,2\n")
+    assert assembled(source_of(samples, {"mri": mri}, people=["age"]), tmp_path).people.to_dict("list") == {
+        "sample": ["01", "02"],
+        "age": [70, 60],
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"people": ["aage"]}, r"no column 'aage' \(people of the samples\)"),
+        ({"missing_by_column": {"aage": ["9"]}}, r"no column 'aage' \(missing_by_column of the samples\)"),
+    ],
+)
+def test_unknown_columns_of_people_are_refused(tmp_path, option, message):
+    samples = write(tmp_path, "samples.csv", "id,diagnosis,age\n01,AD,70\n02,control,60\n")
+    source = source_of(samples, {"mri": write(tmp_path, "mri.csv", "id,a\n01,1\n")}, **option)
+    with pytest.raises(UserError, match=r"samples\.csv: " + message):
+        assembled(source, tmp_path)
+
+
+ADNI = """\
+RID,VISCODE,EXAMDATE,DX,DX_bl,AGE,PTGENDER,PTEDUCAT,PTETHCAT,PTMARRY,APOE4,SITE,ABETA,TAU,PTAU,Ventricles,Hippocampus,\
+WholeBrain,Entorhinal,Fusiform,MidTemp,ICV
+2,bl,2005-09-08,CN,CN,74.3,Male,16,Not Hisp/Latino,Married,0,11,>1700,239.7,22.8,118233,8336,1229740,4177,165,279,198
+2,m06,2006-03-06,CN,CN,74.3,Male,16,Not Hisp/Latino,Married,0,11,1650,240,23,118300,8330,1229000,4170,165,279,198
+3,bl,2005-09-12,Dementia,AD,81.3,Male,18,Not Hisp/Latino,Married,1,11,741.5,239.7,<8,84599,5319,1129830,1791,155,184,192
+4,bl,2005-11-08,MCI,LMCI,67.5,Female,10,Unknown,-4,,22,1501,153.1,13.3,39605,,1154980,3983,190,196,168
+"""
+
+
+def test_the_documented_way_of_adni_works(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "adni").mkdir(parents=True)
+    write(tmp_path / "data" / "adni", "ADNIMERGE.csv", ADNI)
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], {})
+    write(tmp_path, "adni.yaml", re.search(r"`my/adni.yaml`:\n\n```yaml\n(.*?)```", page, flags=re.DOTALL)[1])
+    result = assembled(load_experiment(Path("adni.yaml")).source, tmp_path)
+    assert dict(zip(result.samples["sample"], result.samples["target"], strict=True)) == {
+        "2": "CN",
+        "3": "Dementia",
+        "4": "MCI",
+    }
+    assert result.features["csf"]["ABETA"].tolist() == [1700, 741.5, 1501]
+    assert result.features["csf"].loc[1, "PTAU"] == 8
+    profile = result.features["profile"].set_index("sample")
+    assert list(profile) == [
+        *["AGE", "PTGENDER=Female", "PTGENDER=Male", "PTEDUCAT", "PTETHCAT=Not Hisp/Latino", "PTMARRY=Married", "APOE4"]
+    ]
+    assert np.isnan(profile.loc["4", "PTMARRY=Married"])
+    assert result.people["sex"].tolist() == ["Male", "Male", "Female"]
+
+
+def test_values_beyond_the_limits_of_adni_may_be_missing(mri):
+    page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+    codes = yaml.safe_load(re.search(r"^ +(missing_by_column: \{ABETA.*)$", page, flags=re.MULTILINE)[1])
+    content = "id,ABETA,TAU,PTAU\n01,>1700,<80,<8\n02,800,200,20\n"
+    with pytest.raises(UserError, match=r"'ABETA', row 2: '>1700': expected a plain number"):
+        mri(content)
+    np.testing.assert_array_equal(mri(content, **codes), [[np.nan] * 3, [800, 200, 20]])

@@ -15,9 +15,10 @@ pytestmark = pytest.mark.workflow
 from conftest import SIMULATION, TABLES, Study, write_tables  # noqa: E402
 
 TABLES_OUT = ["summary", "scores", "differences", "ranks", "students", "penalties", "by_penalty", "by_students"]
-TABLES_OUT += ["splits", "exclusions"]
+TABLES_OUT += ["by_subgroup", "splits", "exclusions"]
+TABLES_OUT += ["flow", "participants", "leakage", "columns", "quality", "tripod_ai"]
 FIGURES_OUT = ["methods", "critical_difference", "cohort", "penalties", "number_of_students", "learning_curves"]
-FIGURES_OUT += ["predictions"]
+FIGURES_OUT += ["predictions", "reliability", "flow"]
 
 
 def test_every_table_and_figure_is_there(finished):
@@ -31,7 +32,7 @@ def test_every_table_and_figure_is_there(finished):
 
 def test_the_summary_has_every_method_with_its_family_and_marks(finished):
     table = pd.read_csv(finished.folder / "results/tiny/tables/summary.tsv", sep="\t", keep_default_na=False)
-    assert list(table.columns) == ["method", "family", "metric", "mean", "se", "seeds", "mark"]
+    assert list(table.columns) == ["method", "family", "metric", "mean", "se", "low", "high", "seeds", "mark"]
     ensembles = ["meta_fusion", "best_single", "simple_average", "weighted_average", "stacking"]
     ensembles += ["majority_vote", "weighted_vote"]
     expected = {
@@ -151,7 +152,7 @@ def test_one_core_and_two_give_the_same_bytes(finished, tmp_path):
     again.write({"drawn": SIMULATION})
     again.succeed(cores=1)
     kinds = ("tables", "predictions", "scores", "cohort/*", "latents/*", "comparators/*", "figures")
-    kinds += ("by_penalty", "by_students")
+    kinds += ("by_penalty", "by_students", "by_subgroup")
     first, second = (one.bytes_of(*(f"drawn/{kind}/*" for kind in kinds)) for one in (finished, again))
     assert first.keys() == second.keys()
     assert len(first) > 25
@@ -211,6 +212,7 @@ def test_the_report_holds_every_figure_with_its_caption(copy_of):
     page = (copy_of.folder / "report.html").read_text()
     named = ["methods compared", "ranks of the methods", "the cohort", "penalties chosen", "number of students"]
     named += ["learning curves", "predictions", "differences between methods", "ranks of methods"]
+    named += ["flow of samples", "participants", "leakage and suspects", "TRIPOD+AI items", "groups of people"]
     for words in [*named, "everything by penalty", "exclusions"]:
         assert words in page
 

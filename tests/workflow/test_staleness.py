@@ -127,8 +127,11 @@ def published(**without):
 
 
 SETTINGS = {
-    "title": ({"tiny": {"title": "Another title"}}, in_one("tiny", "draw_figures")),
+    "title": ({"tiny": {"title": "Another title"}}, in_one("tiny", "describe_data", "draw_figures")),
     "ensemble": ({"tiny": {"ensemble": {"start": 2}}}, in_one("tiny", *LATER)),
+    # Who is told of apart is no part of a training, though mistakes in it show before one.
+    "positive class": ({"tiny": {"positive": "sick"}}, in_one("tiny", *LATER)),
+    "subgroups": ({"tiny": {"subgroups": {"age": [70]}}}, in_one("tiny", *LATER)),
     "stacking": ({"tiny": {"ensemble": {"stacking_epochs": 3}}}, in_one("tiny", "stack_students", *LATER)),
     "stacking switched off": ({"tiny": {"ensemble": {"stacking_epochs": 0}}}, in_one("tiny", *LATER)),
     "cohort": ({"tiny": {"cohort": TABLES["cohort"] | {"epochs": 4}}}, in_one("tiny", *TRAINED)),
@@ -137,11 +140,11 @@ SETTINGS = {
     "variants that nobody asked for": ({"tiny": {"variants": {"long": {"cohort": {"epochs": 99}}}}}, set()),
     "random state of the split": (
         {"tiny": {"split": {"random_state": "seed"}}},
-        in_one("tiny", "split_samples", "extract_latents", *TRAINED),
+        in_one("tiny", "split_samples", "describe_data", "extract_latents", *TRAINED),
     ),
     "split": (
         {"tiny": {"split": {"test_fraction": 0.3}}},
-        in_one("tiny", "split_samples", "extract_latents", *TRAINED),
+        in_one("tiny", "split_samples", "describe_data", "extract_latents", *TRAINED),
     ),
     "cohort beside learnt extractors": (drawn_cohort(epochs=4, hidden=[7], patience=2), in_one("drawn", *TRAINED)),
     "scaling of the target that extractors learn": (
@@ -158,7 +161,7 @@ SETTINGS = {
     ),
     "as published in one key of the split": (
         published(split=["stratify"]),
-        in_one("tiny", "split_samples", "extract_latents", *TRAINED),
+        in_one("tiny", "split_samples", "describe_data", "extract_latents", *TRAINED),
     ),
 }
 
