@@ -157,7 +157,10 @@ def require_column(path: str | Path, name: str, known: Collection[str], key: str
         return
     asked = f" ({key})" if key else ""
     same = [other for other in known if other.casefold() == name.strip().casefold()]
-    if same:
+    only = next(iter(known)) if len(known) == 1 else ""
+    if "," in only or ";" in only:
+        hint = f"its header is one column, {only!r}; save the table with tabs, or as .csv"
+    elif same:
         hint = f"did you mean {same[0]!r}?"
     elif len(known) <= 40:
         hint = did_you_mean(name, known)

@@ -49,6 +49,8 @@ def preprocess(source: Bids, unit: str, chunk: str, acquired: None, folder: Path
         The table cannot be used. Volumes: see :mod:`metafusion.preprocess.mri`.
     """
     if unit == T1W:
+        # What is wrong with the table should show before hours of work on volumes, not after.
+        _described(source)
         volumes.preprocess_volumes(source, chunk, folder)
     elif unit in source.maps:
         volumes.preprocess_maps(source, unit, chunk, folder)
@@ -110,19 +112,24 @@ def assemble(source: Bids, acquired: None, preprocessed: Mapping[str, Sequence[P
     -------
     Assembled
     """
-    people = _people_columns(source)
-    table = read_people(source, list(dict.fromkeys([source.target, *people.values()])), source.missing)
+    rows = _described(source)
     features, broken = volumes.read_features(source, preprocessed)
-    known = [*table["sample"], *(name for modality in source.tables for name in features[modality]["sample"])]
+    known = [*rows["sample"], *(name for modality in source.tables for name in features[modality]["sample"])]
     visits = _visits(source, known)
-    rows = pd.DataFrame({"sample": table["sample"], "target": as_words_or_numbers(table[source.target])})
-    rows = rows.assign(**{name: as_words_or_numbers(table[column]) for name, column in people.items()})
     for modality in source.tables:
         features[modality] = _spread(features[modality], visits)
     origin = f"{source.people_table}: column {source.target!r} (target)"
     return volumes.join(
         source, _spread(rows, visits), visits, features, broken, origin, "not among the sessions asked for"
     )
+
+
+def _described(source: Bids) -> pd.DataFrame:
+    """Return ``sample``, ``target`` and the columns of people, of every row of participants and sessions."""
+    people = _people_columns(source)
+    table = read_people(source, list(dict.fromkeys([source.target, *people.values()])), source.missing)
+    rows = pd.DataFrame({"sample": table["sample"], "target": as_words_or_numbers(table[source.target])})
+    return rows.assign(**{name: as_words_or_numbers(table[column]) for name, column in people.items()})
 
 
 def _visits(source: Bids, names: Iterable[str]) -> pd.DataFrame:

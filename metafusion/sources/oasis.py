@@ -75,6 +75,8 @@ def preprocess(source: Oasis, unit: str, chunk: str, acquired: None, folder: Pat
         The table cannot be used; see :func:`read`. Volumes: see :mod:`metafusion.preprocess.mri`.
     """
     if unit == T1W:
+        # What is wrong with the table should show before hours of work on volumes, not after.
+        _described(source)
         volumes.preprocess_volumes(source, chunk, folder)
         return
     columns = source.clinical if unit == CLINICAL else source.mri_table
@@ -104,22 +106,29 @@ def assemble(source: Oasis, acquired: None, preprocessed: Mapping[str, Sequence[
     Assembled
         Target: ``impaired`` or ``control``; or the CDR as ``0``, ``0.5`` or ``1+``; or the group.
     """
-    column = "group" if source.label == "group" else "cdr"
-    table = read(source, [column], PEOPLE)
-    if column == "group":
+    table = _described(source)
+    if source.label == "group":
         log.warning(
             "label: 'group' looks ahead: Converted means that a later visit was the first with a CDR above 0, so the "
             "label of an early visit is known from a later one"
         )
-        table["target"] = table["group"]
-    else:
-        table["target"] = _rated(table["cdr"], source.label)
     features, broken = volumes.read_features(source, preprocessed)
     known = [name for name in PEOPLE if name in table]
-    origin = f"{source.table}: column {NAMES[column][0]!r} (label: {source.label})"
+    origin = f"{source.table}: column {NAMES[_label_column(source)][0]!r} (label: {source.label})"
     reason = "not the first scan or visit of the person"
     rows = table[["sample", "target", *known]]
     return volumes.join(source, rows, table[["sample", "subject", "session"]], features, broken, origin, reason)
+
+
+def _label_column(source: Oasis) -> str:
+    return "group" if source.label == "group" else "cdr"
+
+
+def _described(source: Oasis) -> pd.DataFrame:
+    """Return names, ``target`` and who it is, of every row of the table."""
+    column = _label_column(source)
+    table = read(source, [column], PEOPLE)
+    return table.assign(target=table["group"] if column == "group" else _rated(table["cdr"], source.label))
 
 
 def read(source: Oasis, needed: Iterable[str], wanted: Iterable[str] = ()) -> pd.DataFrame:

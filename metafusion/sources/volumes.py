@@ -178,8 +178,7 @@ def join(
         (found["sample"].isin(rows.index), "no row in the table"),
         (found["sample"].isin(rows.index[rows["target"].notna()]), "no label"),
         *((has[name], why[name]) for name in source.require),
-        # Where there is one modality only, it is known why it is lacking.
-        (has.any(axis=1), next(iter(why.values())) if len(why) == 1 else "in no modality"),
+        (has.any(axis=1), _why_nothing(found["sample"], why, broken)),
     ]
     out = []
     for stays, because in falls:
@@ -226,6 +225,18 @@ def _refuse_strangers(source: VolumeSource, rows: pd.DataFrame) -> None:
                 f"in {source.user_files[0]} (such as {shortened(list(rows.index))}); expected the same names in both; "
                 "correct the table, or the names of the files"
             )
+
+
+def _why_nothing(
+    samples: pd.Series, why: Mapping[str, pd.Series], broken: Mapping[str, pd.DataFrame]
+) -> str | pd.Series:
+    """Return the reason for which a sample has no modality: why it lacks the only one, or why its volume is broken."""
+    if len(why) == 1:
+        return next(iter(why.values()))
+    reasons = pd.Series("in no modality", samples.index, dtype="object")
+    for name, table in broken.items():
+        reasons = reasons.mask((reasons == "in no modality") & samples.isin(table["sample"]), why[name])
+    return reasons
 
 
 def _why_lacking(

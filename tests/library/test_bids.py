@@ -369,6 +369,28 @@ def test_volumes_that_a_person_throws_out_are_not_preprocessed_and_their_samples
         _ = source_of(tmp_path, exclude=list(names)).chunks
 
 
+def test_a_mistake_in_the_table_shows_before_any_volume_is_worked_on(tmp_path):
+    touched(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "participants.tsv").write_text("participant_id,diagnosis\nsub-01,AD\n")
+    with pytest.raises(UserError, match=r"participants\.tsv: no column .* its header is one column, .*with tabs"):
+        bids.preprocess(source_of(tmp_path), "t1w", "000", None, tmp_path / "done")
+    (tmp_path / "participants.tsv").write_text("participant_id\tdiagnoses\nsub-01\tAD\n")
+    with pytest.raises(UserError, match=r"participants\.tsv: no column 'diagnosis'.*did you mean 'diagnoses'"):
+        bids.preprocess(source_of(tmp_path), "t1w", "000", None, tmp_path / "done")
+    assert not (tmp_path / "done").exists()
+
+
+def test_who_has_a_broken_volume_and_nothing_else_is_out_for_that(tmp_path):
+    rows = [{"participant_id": name, "diagnosis": "AD", "age": age} for name, age in (("sub-01", 70), ("sub-02", None))]
+    write_rows(tmp_path / "participants.tsv", ("participant_id", "diagnosis", "age"), rows, "n/a")
+    touched(tmp_path, *(f"{name}/anat/{name}_T1w.nii" for name in ("sub-01", "sub-02")))
+    source = source_of(tmp_path, tables={"profile": {"columns": ["age"]}}, preprocessing=COARSE)
+    found = bids.assemble(source, None, prepared(source, tmp_path / "done"))
+    assert found.samples["sample"].tolist() == ["sub-01"]
+    broken = read_table(tmp_path / "done/t1w/000/excluded.tsv").set_index("sample")["reason"]
+    assert out(found) == {"sub-02": broken["sub-02"]}
+
+
 def test_links_to_nothing_are_named(tmp_path):
     write_rows(tmp_path / "participants.tsv", ("participant_id", "diagnosis"), [{"participant_id": "sub-01"}], "n/a")
     touched(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/x")
@@ -392,6 +414,7 @@ def test_an_atlas_is_an_input_of_the_volumes_and_must_be_there(tmp_path):
 
 def test_a_folder_that_changed_after_planning_is_told(tmp_path):
     touched(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    write_rows(tmp_path / "participants.tsv", ("participant_id", "diagnosis"), [{"participant_id": "sub-01"}], "n/a")
     with pytest.raises(UserError, match=r"t1w: no chunk 003.*changed since the run was"):
         bids.preprocess(source_of(tmp_path), "t1w", "003", None, tmp_path / "done")
 
