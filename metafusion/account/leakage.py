@@ -28,6 +28,10 @@ AT_ONCE = 2**22
 """Numbers that are ranked at a time, to bound the memory."""
 SAID = 10
 """Warnings of one check in one place."""
+CODES = (-4, -8, -9, -88, -99, -777, -888, -999, -9999, 88, 99, 777, 888, 995, 996, 997, 998, 999, 8888, 9999)
+"""Numbers that tables often hold where there is no value."""
+FEWEST_CODES = 2
+"""Samples that must have one of these for it to be taken for a code."""
 RESAMPLES = 1999
 """Of permutations, of sites and of categories, whose tables may be too sparse for the chi-squared distribution."""
 TWO_LEVELS = 2
@@ -104,10 +108,11 @@ def leakage_table(
     alone = data.one_a_subject(training)
     target, target_alone = Target.of(training, data), Target.of(alone, data)
     seen = data.parts_of_every_seed(samples["sample"])
-    twice, single, missing = [], [], []
+    twice, single, missing, codes = [], [], [], []
     for name in data.modalities:
         view = data.view(name, samples["sample"])
         twice.append(identical_rows(view, samples, seen))
+        codes += missing_codes(view)
         view_alone = _rows_of(view, samples, alone)
         single += single_features(_rows_of(view, samples, training), target, checks)
         single += single_categories(view_alone, target_alone, checks)
@@ -118,7 +123,7 @@ def leakage_table(
     missing += missing_modalities(having, target_alone, checks)
     known = label_proxies(proxies or {}, data.modalities)
     sites = site_by_label(data, alone, target_alone, checks)
-    rows = [*subjects_apart(data), *twice, *known, *single, *missing, *sites]
+    rows = [*subjects_apart(data), *twice, *known, *single, *missing, *codes, *sites]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -485,6 +490,35 @@ def _patterns(flags: np.ndarray) -> list[np.ndarray]:
     """Return the numbers of the columns that are the same, group by group, in the order of each group's first."""
     packed = pd.Series([column.tobytes() for column in np.packbits(flags, axis=0).T], dtype="object")
     return [np.array(numbers) for numbers in packed.groupby(packed, sort=False).groups.values()]
+
+
+def missing_codes(view: View) -> list[dict]:
+    """Name the columns in which a usual code for a missing value lies apart from all other values.
+
+    A negative code counts where no other value is negative, a positive one where it is twice the largest or more. No
+    target is looked at.
+    """
+    codes = np.float32(CODES)
+    counts = np.stack([(view.matrix == code).sum(axis=0) for code in codes])
+    rows = []
+    for column in np.flatnonzero((counts >= FEWEST_CODES).any(axis=0)):
+        values = view.matrix[:, column]
+        others = values[~np.isnan(values) & ~np.isin(values, codes)]
+        if not len(others):
+            continue
+        for number in np.flatnonzero(counts[:, column] >= FEWEST_CODES):
+            code = CODES[number]
+            apart = others.min() >= 0 if code < 0 else code >= 2 * others.max() > 0
+            if apart:
+                said = (
+                    f"{counts[number, column]} samples have {code}, and the values of the others lie from "
+                    f"{others.min():g} to {others.max():g}: if it stands for a missing value, name it in 'missing'"
+                )
+                rows.append(_row("missing code", view.columns[column], view.name, code, SUSPECT, said))
+    if not rows:
+        said = "no column holds a number that looks like a code for a missing value"
+        rows.append(_row("missing code", "any column", view.name, 0, OK, said))
+    return rows
 
 
 def missing_values(view: View, target: Target, checks: Checks) -> list[dict]:

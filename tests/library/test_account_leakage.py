@@ -101,7 +101,7 @@ def test_noise_has_no_suspect_and_a_row_for_every_check(study):
     table = study.check()
     assert list(table.columns) == COLUMNS
     assert (table["level"] == "ok").all()
-    for check in ("identical rows", "single feature", "missing values", "missing modality"):
+    for check in ("identical rows", "single feature", "missing code", "missing values", "missing modality"):
         assert rows_of(table, check)["where"].tolist() == ["blood", "scan"]
     assert set(table["check"].head(2)) == {"subject overlap", "repeat samples"}
     assert np.isfinite(table["value"]).all()
@@ -552,3 +552,32 @@ def test_what_the_source_knows_to_be_nearly_the_label_is_suspect_where_it_is_use
     table = study.check(proxies={"clinical": ["mmse"], "another": ["cdr"]})
     assert only(table, "label proxy", what="mmse")["level"] == "suspect"
     assert len(rows_of(table, "label proxy")) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "others", "suspect"),
+    [
+        (-4, (0, 30), True),
+        (-4, (-10, 30), False),
+        (99, (0, 30), True),
+        (99, (0, 60), False),
+        (-5, (0, 30), False),
+    ],
+)
+def test_a_number_that_stands_apart_as_codes_for_missing_values_do_is_named(study, code, others, suspect):
+    # Halves are never codes.
+    values = np.linspace(*others, len(study.samples)).round() + 0.5 * (np.arange(len(study.samples)) > 3)
+    values[[0, -1]] = others
+    values[[5, 9]] = code
+    study.give("tests", {"memory": values})
+    (row,) = rows_of(study.check(), "missing code").to_dict("records")
+    assert (row["level"], row["what"]) == (("suspect", "memory") if suspect else ("ok", "any column"))
+    if suspect:
+        assert row["meaning"].startswith(f"2 samples have {code}, ")
+
+
+def test_one_number_alone_is_no_code(study):
+    values = np.linspace(0.5, 30.5, len(study.samples))
+    values[7] = 999
+    study.give("tests", {"memory": values})
+    assert rows_of(study.check(), "missing code")["level"].tolist() == ["ok"]
