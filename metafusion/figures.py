@@ -416,8 +416,8 @@ def reliability(
 
     Two classes, or a positive one: its share against its predicted probability, in ten bins of equal width. More: the
     share of right answers against the probability of the most probable class. Regression: mean target against mean
-    prediction, in ten bins of as many predictions each. Bars are 95 % intervals (Wilson's for shares, Student's for
-    means) that count a sample of a bin once, however many seeds tested it.
+    prediction, in ten bins of as many predictions each. Bars are 95 % intervals (Wilson's for shares, the normal
+    one for means) that count a sample of a bin once, however many seeds tested it.
 
     Parameters
     ----------

@@ -63,6 +63,10 @@ class Oasis(VolumeSource):
         description="Columns of the table that were measured on the MRI, and are the modality 'mri_table'; [] for "
         "none.",
     )
+    require: Require = Field(default=[])
+    exclude: Exclude = Field(default=[])
+    chunk_size: ChunkSize = 10
+    preprocessing: Preprocessing = MriPreprocessing()
 
     @field_validator("clinical", "mri_table", mode="before")
     @classmethod
@@ -159,10 +163,6 @@ class Oasis1(Oasis):
         description="'impaired': CDR above 0, or 0 (control). 'cdr': CDR 0, 0.5, and 1 or more. Those without a CDR "
         "are out.",
     )
-    require: Require = Field(default=[])
-    exclude: Exclude = Field(default=[])
-    chunk_size: ChunkSize = 10
-    preprocessing: Preprocessing = MriPreprocessing()
 
     @property
     def first_only(self) -> bool:
@@ -188,10 +188,6 @@ class Oasis2(Oasis):
         description="'impaired': CDR above 0, or 0 (control). 'cdr': CDR 0, 0.5, and 1 or more. 'group': Demented, "
         "Nondemented or Converted, which is known from later visits, too.",
     )
-    require: Require = Field(default=[])
-    exclude: Exclude = Field(default=[])
-    chunk_size: ChunkSize = 10
-    preprocessing: Preprocessing = MriPreprocessing()
 
     @property
     def first_only(self) -> bool:
