@@ -159,12 +159,14 @@ def write_bids(folder: Path, each: int = 3, sessions: Sequence[str] = ("ses-1", 
             "age": 60 + number,
             "sex": "FM"[number % 2],
             "diagnosis": ("control", "AD")[number % 2],
+            "education": 10 + number,
         }
         | ({} if number else {"sex": "n/a"})
         for number, name in enumerate(people)
     ]
     rows += [{"participant_id": "sub-91", "age": 50}, {"participant_id": "sub-92", "age": 51, "diagnosis": "AD"}]
-    write_rows(folder / "participants.tsv", ("participant_id", "sex", "age", "diagnosis"), rows, "n/a")
+    header = ("participant_id", "sex", "age", "education", "diagnosis")
+    write_rows(folder / "participants.tsv", header, rows, "n/a")
     for number, name in enumerate([*people, "sub-91", "sub-93"]):
         for session in sessions or ("",):
             place = folder / name / session / "anat"

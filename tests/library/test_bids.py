@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lookalikes import write_analyze, write_bids, write_nifti, write_rows
 
-from metafusion.config.load import validate
+from metafusion.config.load import load_experiment, validate
 from metafusion.config.models import Experiment
 from metafusion.config.mri import MriPreprocessing
 from metafusion.config.sources import Bids
@@ -24,6 +25,7 @@ from metafusion.preprocess.atlas import regions
 from metafusion.preprocess.template import brain_mask, template
 from metafusion.sources import bids, volumes
 
+ROOT = Path(__file__).parents[2]
 COARSE = {"resolution": 6.0, "parcels": 4, "align": "none"}
 TABLES = {"tests": {"file": "phenotype/tests.tsv", "drop": ["note"]}, "profile": {"columns": ["age", "sex"]}}
 WHOLE = {
@@ -221,9 +223,45 @@ def test_who_is_in_and_who_is_out_are_all_that_was_found(tmp_path_factory, peopl
 # Which volumes
 
 
-def test_the_example_of_the_page_is_valid():
-    page = (Path(__file__).parents[2] / "docs/data/bids.md").read_text()
-    experiment = validate(Experiment, yaml.safe_load(page.split("```yaml\n")[1].split("```")[0]), "docs/data/bids.md")
+def test_the_experiment_for_a_bids_folder_takes_what_its_page_lists(brains, tmp_path):
+    experiment = load_experiment(ROOT / "config/experiments/alzheimers_bids.yaml")
+    assert experiment.source.preprocessing.align == "affine"
+    # The volumes were worked on for other tests, at another resolution; here are the tables that the page has.
+    whole, done = brains
+    memory = [
+        {"participant_id": "sub-01", "examiner": "B", "recall": 8, "naming": -4},
+        {"participant_id": "sub-02", "examiner": "A", "recall": 3, "naming": 12},
+    ]
+    shutil.copytree(whole.folder, tmp_path / "data")
+    write_rows(tmp_path / "data/phenotype/memory.tsv", tuple(memory[0]), memory, "n/a")
+    changes = {"folder": tmp_path / "data", "chunk_size": whole.chunk_size, "preprocessing": whole.preprocessing}
+    source = experiment.source.model_copy(update=changes)
+    tables = prepared(source, tmp_path, experiment.source.tables)
+    found = bids.assemble(source, None, {"t1w": done["t1w"]} | tables)
+
+    assert set(found.features) - {"volume"} == set(experiment.representations)
+    sessions = [f"sub-{number:02d}_ses-{session}" for number in range(1, 5) for session in (1, 2)]
+    assert found.samples["sample"].tolist() == sessions
+    assert found.samples["target"].tolist() == [*["control"] * 2, *["AD"] * 2] * 2
+    assert experiment.positive in set(found.samples["target"])
+    assert out(found)["sub-92"] == "no T1w volume"
+    recalled = found.features["memory"].set_index("sample")
+    assert list(recalled) == ["recall", "naming"]
+    np.testing.assert_array_equal(recalled.loc["sub-01_ses-2"], [8, np.nan])
+    assert recalled.index.tolist() == sessions[:4]
+    profile = found.features["profile"].set_index("sample")
+    assert list(profile) == ["age", "sex=F", "sex=M", "education"]
+    assert profile.loc["sub-02_ses-2"].tolist() == [61, 0, 1, 11]
+    assert len(found.features["t1w"]) == 8
+    assert set(experiment.subgroups) <= set(found.people)
+
+
+def test_what_the_page_adds_to_the_experiment_is_valid():
+    page = (ROOT / "docs/data/bids.md").read_text()
+    added = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    given = yaml.safe_load((ROOT / "config/experiments/alzheimers_bids.yaml").read_text())
+    both = {key: given[key] | added[key] for key in added}
+    experiment = validate(Experiment, given | both, "docs/data/bids.md")
     assert set(experiment.representations) == set(experiment.source.modality_names)
 
 

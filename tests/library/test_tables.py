@@ -23,6 +23,7 @@ from metafusion.preprocess.tables import MISSING, column_names, read_user_table,
 from metafusion.samples import Assembled
 from metafusion.sources.tables import assemble, preprocess
 
+ROOT = Path(__file__).parents[2]
 SAMPLES = "id,diagnosis\n01,AD\n02,control\n03,AD\n"
 
 
@@ -738,7 +739,7 @@ def test_a_messy_clinical_export_is_read(tmp_path):
 
 
 def test_the_documented_example_works(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
     page = page.partition("## ADNI")[0]
     files = dict(re.findall(r"`(my/[\w.]+)`:\n\n```\w+\n(.*?)```", page, flags=re.DOTALL))
     assert sorted(files) == ["my/clinical.csv", "my/memory.yaml", "my/mri.csv", "my/samples.csv"]
@@ -755,7 +756,7 @@ def test_the_documented_example_works(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("word", MISSING[1:])
 def test_every_word_for_missing_is_documented(word):
-    page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
     assert f"`{word}`" in page
 
 
@@ -980,14 +981,15 @@ WholeBrain,Entorhinal,Fusiform,MidTemp,ICV
 """
 
 
-def test_the_documented_way_of_adni_works(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+def test_the_experiment_of_adni_takes_the_table_that_its_page_prepares(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "adni").mkdir(parents=True)
     write(tmp_path / "data" / "adni", "ADNIMERGE.csv", ADNI)
     exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], {})
-    write(tmp_path, "adni.yaml", re.search(r"`my/adni.yaml`:\n\n```yaml\n(.*?)```", page, flags=re.DOTALL)[1])
-    result = assembled(load_experiment(Path("adni.yaml")).source, tmp_path)
+    experiment = load_experiment(ROOT / "config/experiments/alzheimers_adnimerge.yaml")
+    result = assembled(experiment.source, tmp_path)
+    assert set(result.features) == set(experiment.representations)
     assert dict(zip(result.samples["sample"], result.samples["target"], strict=True)) == {
         "2": "CN",
         "3": "Dementia",
@@ -1000,11 +1002,15 @@ def test_the_documented_way_of_adni_works(tmp_path, monkeypatch):
         *["AGE", "PTGENDER=Female", "PTGENDER=Male", "PTEDUCAT", "PTETHCAT=Not Hisp/Latino", "PTMARRY=Married", "APOE4"]
     ]
     assert np.isnan(profile.loc["4", "PTMARRY=Married"])
+    assert list(result.features["mri"])[1:] == ADNI.splitlines()[0].split(",")[-7:]
+    assert result.features["mri"].set_index("sample").loc["4"].isna().sum() == 1
     assert result.people["sex"].tolist() == ["Male", "Male", "Female"]
+    assert set(experiment.subgroups) <= set(result.people)
+    assert len(result.exclusions) == 0
 
 
 def test_values_beyond_the_limits_of_adni_may_be_missing(mri):
-    page = (Path(__file__).parents[2] / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "data" / "tables.md").read_text(encoding="utf-8")
     codes = yaml.safe_load(re.search(r"^ +(missing_by_column: \{ABETA.*)$", page, flags=re.MULTILINE)[1])
     content = "id,ABETA,TAU,PTAU\n01,>1700,<80,<8\n02,800,200,20\n"
     with pytest.raises(UserError, match=r"'ABETA', row 2: '>1700': expected a plain number"):
