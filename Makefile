@@ -36,7 +36,7 @@ wheels: env
 	$(BIN)/python -m metafusion.sources.wheels resources/wheels
 
 test: check wheels
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf .venv results resources logs .snakemake

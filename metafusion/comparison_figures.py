@@ -5,10 +5,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from metafusion.comparisons import FIRST_TEACHING, INDEPENDENT_TEACHING, TAUGHT, in_order, students_by_teaching
+from metafusion.comparisons import (
+    BINOMIAL,
+    FIRST_TEACHING,
+    INDEPENDENT_TEACHING,
+    META,
+    PERMUTED,
+    TAUGHT,
+    in_order,
+    shown_over_time,
+    students_by_teaching,
+)
 from metafusion.figures import COLOURS, STYLE, Words, dots, errors_on, head, heat_maps, over_seeds, panels
+from metafusion.methods import HIGHER_IS_BETTER, INDEPENDENT
+from metafusion.permutation import too_few
 
 MOST_COLUMNS = 3
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, without their whole part, spread points evenly, the same in every run."""
 LINES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
@@ -150,3 +164,94 @@ def students(table: pd.DataFrame, students: pd.DataFrame, modalities: list[str],
         for name in dict.fromkeys(here["panel"])
     }
     return heat_maps(here, modalities, headings, words)
+
+
+def permutation(table: pd.DataFrame, null: pd.DataFrame, words: Words) -> Figure:
+    """What methods reach, the best on top, and what they reach with shuffled labels: a dot a permutation.
+
+    Parameters
+    ----------
+    table, null : DataFrame
+        See :func:`metafusion.permutation.permutation_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        table = table[table["metric"] == words.metric]
+        ensembles = table["family"].isin(["cohort", "independent"])
+        chosen = table[~ensembles | table["method"].isin([META, f"{INDEPENDENT}{META}"])]
+        here = chosen[chosen["family"] != "reference"].sort_values(
+            ["observed", "method"], ascending=HIGHER_IS_BETTER[words.metric], ignore_index=True
+        )
+        figure, (axes,) = panels(7.5, 1.7 + 0.34 * len(here))
+        for height, row in here.iterrows():
+            one = null[(null["metric"] == words.metric) & (null["method"] == row["method"])]
+            spread = (one["permutation"] * GOLDEN % 1 - 0.5) * 0.55
+            axes.plot(one["value"], height + spread, ".", ms=4, color=COLOURS["reference"], alpha=0.6, mew=0)
+            axes.hlines(height, row["low"], row["high"], color="k", lw=1.2)
+            axes.plot(row["observed"], height, "D", ms=5, color=COLOURS[row["family"]])
+            said = "–" if np.isnan(row["p"]) else f"p = {row['p']:.2g}"
+            axes.text(1.01, height, said, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        prior = table.loc[table["method"] == "prior", "observed"]
+        if len(prior):
+            axes.axvline(prior.iloc[0], color="k", lw=0.8, ls=":")
+        axes.set_yticks(here.index, here["method"])
+        axes.set_ylim(-0.6, len(here) - 0.4)
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel(words.test_measure)
+        splits, counts = table["splits"].iloc[0], table["permutations"]
+        each = f"each the mean over {splits} splits" if splits > 1 else "each of one split"
+        dotted = "; dotted: the prior, which knows no feature" if len(prior) else ""
+        warning = too_few(counts.max())
+        text = (
+            f"diamond: observed; grey: {over_seeds(counts)} permutations of the labels, {each}, with their middle 95 % "
+            f"(bar){dotted}{'. ' if warning else ''}{warning}"
+        )
+        head(figure, words, text)
+    return figure
+
+
+def over_time(table: pd.DataFrame, words: Words) -> Figure:
+    """Methods by window of time: mean over seeds with its interval, and the range of chance.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.comparisons.over_time_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        here = table[table["metric"] == words.metric]
+        methods = shown_over_time(here["method"])
+        figure, (axes,) = panels(7.5, 4)
+        band = here[here["method"] == methods[0]]
+        grey, found = COLOURS["reference"], set(band["chance_from"].dropna())
+        if found:
+            axes.fill_between(
+                band["time"],
+                band["chance_low"],
+                band["chance_high"],
+                color=grey,
+                alpha=0.25,
+                lw=0,
+                label="chance, 95 %",
+            )
+            axes.plot(band["time"], band["chance"], ":", color=grey)
+        for number, method in enumerate(methods):
+            one, colour = here[here["method"] == method], LINES[number % len(LINES)]
+            axes.plot(one["time"], one["mean"], "o-", ms=3.5, color=colour, label=method)
+            axes.fill_between(one["time"], one["low"], one["high"], color=colour, alpha=0.13, lw=0)
+        if here["start"].min() < 0 < here["stop"].max():
+            axes.axvline(0, color="k", lw=0.8)
+        widths = sorted(set((here["stop"] - here["start"]).round(9)))
+        width = " to ".join(f"{end:g}" for end in dict.fromkeys([widths[0], widths[-1]]))
+        axes.set_xlabel(f"time in the trial (s): middle of windows of {width} s")
+        axes.set_ylabel(f"test {words.measure}\n({'higher' if HIGHER_IS_BETTER[words.metric] else 'lower'} is better)")
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        origin = {
+            PERMUTED: f"chance: {methods[0]} with shuffled labels",
+            BINOMIAL: "chance: the most frequent class, binomial, every sample tested counted once",
+        }
+        chance = "; ".join(text for name, text in origin.items() if name in found) or "no range of chance is known"
+        head(figure, words, f"mean and 95 % interval over {over_seeds(here['seeds'])} seeds; {chance}")
+    return figure

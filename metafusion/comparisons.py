@@ -1,13 +1,19 @@
-"""Tables across experiments: methods by setting, an ablation paired by seed, and who teaches by penalty."""
+"""Tables across experiments: by setting, an ablation paired by seed, who teaches by penalty, decoding over time.
+
+Permutation tests: :mod:`metafusion.permutation`.
+"""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
+from scipy.stats import binom
 
 from metafusion.errors import UserError
 from metafusion.figures import Words, over_seeds
 from metafusion.methods import HIGHER_IS_BETTER, INDEPENDENT, STUDENT, family_of
-from metafusion.statistics import paired_differences, values_by_seed
+from metafusion.permutation import statistics_of, too_few
+from metafusion.statistics import LEVEL, paired_differences, values_by_seed
 from metafusion.summary import summarise
 
 META, REUSED = "meta_fusion", f"{INDEPENDENT}meta_fusion_reused"
@@ -23,6 +29,8 @@ TABLES = {
 """Families in each of the two tables of a comparison of settings; of the cohorts, the first has only Meta Fusion."""
 
 TAUGHT = (META, "best_single", "simple_average", "weighted_average")
+BINOMIAL, PERMUTED = "binomial", "permutations"
+"""Where the range of chance comes from."""
 INDEPENDENT_TEACHING = "independent"
 FIRST_TEACHING = "adaptive"
 
@@ -231,6 +239,89 @@ def students_by_teaching(table: pd.DataFrame, students: pd.DataFrame) -> tuple[p
     return found.sort_values("student", kind="stable", ignore_index=True), largest
 
 
+def over_time_table(
+    scores: dict[str, pd.DataFrame],
+    windows: Mapping[str, tuple[float, float]],
+    permuted: Mapping[str, int],
+    tested: Mapping[str, pd.Series],
+    metrics: list[str],
+    test_to_train: float | None = None,
+) -> pd.DataFrame:
+    """Methods by the window of time that they decode, and what chance does there.
+
+    Parameters
+    ----------
+    scores : dict of str to DataFrame
+        Of each experiment, see :func:`settings_table`.
+    windows : mapping of str to (float, float)
+        Where each begins and ends, in s.
+    permuted : mapping of str to int
+        For experiments with shuffled labels, the seeds that share a permutation; 0 for the others.
+    tested : mapping of str to Series
+        How many different samples of each class were tested in any seed; empty in regression.
+    metrics : list of str
+    test_to_train : float, optional
+        See :func:`metafusion.summary.summarise`.
+
+    Returns
+    -------
+    DataFrame
+        ``experiment``, ``start``, ``stop``, ``time`` (the middle of the window, s), ``method``, ``family``, ``metric``,
+        ``mean``, ``se``, ``low``, ``high``, ``seeds``; ``chance``, ``chance_low``, ``chance_high`` and ``chance_from``,
+        missing where nothing says what chance does. In order of time.
+
+        ``permutations``: mean and middle 95 % of the same method with shuffled labels in the same window, where such an
+        experiment is among those compared. Else ``binomial``, for accuracy only: who always answers with the most
+        frequent class, and the middle 95 % of the binomial distribution of as many samples as were tested. A sample
+        counts once, however many seeds tested it. Windows are many: one in forty lies above the range by chance.
+    """
+    null = {
+        (windows[name], metric): statistics_of(scores[name], metric, splits)
+        for name, splits in permuted.items()
+        if splits
+        for metric in metrics
+    }
+    tables = []
+    for name, table in scores.items():
+        if permuted[name]:
+            continue
+        found = summarise(table, [metric for metric in metrics if (table["metric"] == metric).any()], test_to_train)
+        start, stop = windows[name]
+        chances = []
+        for row in found.itertuples():
+            values = null.get((windows[name], row.metric), {}).get(row.method)
+            chances.append(_chance(row.metric, values, tested[name]))
+        columns = ["chance", "chance_low", "chance_high", "chance_from"]
+        chance = pd.DataFrame(chances, columns=columns, index=found.index)
+        placed = found.drop(columns="mark").assign(experiment=name, start=start, stop=stop, time=(start + stop) / 2)
+        tables.append(pd.concat([placed, chance], axis=1))
+    merged = pd.concat(tables, ignore_index=True).sort_values("time", kind="stable", ignore_index=True)
+    first = ["experiment", "start", "stop", "time"]
+    return merged[[*first, *(name for name in merged if name not in first)]]
+
+
+def _chance(metric: str, values: pd.Series | None, tested: pd.Series) -> tuple[float, float, float, str | None]:
+    """Return what chance does, the ends of the middle 95 %, and where this comes from."""
+    ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+    if values is not None and values.notna().any():
+        low, high = values.quantile(list(ends))
+        return values.mean(), low, high, PERMUTED
+    if metric != "accuracy" or not tested.sum():
+        return math.nan, math.nan, math.nan, None
+    number, share = tested.sum(), tested.max() / tested.sum()
+    low, high = (binom.ppf(end, number, share) / number for end in ends)
+    return share, low, high, BINOMIAL
+
+
+def shown_over_time(methods: pd.Series) -> list[str]:
+    """Return the methods that a figure over time shows: Meta Fusion, early fusion, single modalities."""
+    found = list(dict.fromkeys(methods))
+    return [
+        *(name for name in (META, "early_fusion") if name in found),
+        *sorted(name for name in found if name.startswith("modality_")),
+    ]
+
+
 def with_error(mean: float, error: float, bold: bool = False) -> str:
     """Write a mean with its standard error in brackets: two digits of the error, and as many decimals of the mean.
 
@@ -340,3 +431,48 @@ def penalties_markdown(table: pd.DataFrame, words: Words) -> str:
         wide = wide.reindex(index=list(dict.fromkeys(here["teaching"])), columns=columns).fillna("")
         parts += [f"`{method}`:", _markdown(wide.rename_axis("who teaches").reset_index())]
     return "\n\n".join(parts) + "\n"
+
+
+def permutation_markdown(table: pd.DataFrame, words: Words) -> str:
+    """Write :func:`metafusion.permutation.permutation_table` for GitHub: the main measure, rows are methods."""
+    here = table[table["metric"] == words.metric].set_index("method")
+    splits = here["splits"].iloc[0]
+    text = (
+        f"Observed: mean over {splits} {'splits' if splits > 1 else 'split'}. Under permutation: mean and middle 95 % "
+        f"of the same with shuffled labels, over {over_seeds(here['permutations'])} permutations. "
+        "p = (1 + permutations at least as good) / (1 + permutations), one-sided, not corrected for the number of "
+        "methods; bold below 0.05. "
+        f"{too_few(here['permutations'].max())}"
+    )
+    rows = []
+    for name in in_order(pd.Series(here.index)):
+        row = here.loc[name]
+        p = "–" if math.isnan(row["p"]) else f"{row['p']:.2g}"
+        null = _with_interval(row["mean"], row["low"], row["high"])
+        shown = {"observed": f"{row['observed']:.4g}", "under permutation": null}
+        rows.append({"method": name} | shown | {"p": f"**{p}**" if row["p"] < 0.05 else p})
+    return "\n\n".join([_heading(words, text.strip()), _markdown(pd.DataFrame(rows))]) + "\n"
+
+
+def over_time_markdown(table: pd.DataFrame, words: Words) -> str:
+    """Write :func:`over_time_table` for GitHub: the main measure, rows are windows, columns some methods."""
+    here = table[table["metric"] == words.metric]
+    methods = shown_over_time(here["method"])
+    text = (
+        f"Mean over {over_seeds(here['seeds'])} seeds and its 95 % interval, by window of time; bold: above (for "
+        "errors, below) the middle 95 % of chance."
+    )
+    rows = []
+    for (start, stop), one in here.groupby(["start", "stop"], sort=True):
+        by_method = one.set_index("method")
+        cells = {"window (s)": f"{start:g} to {stop:g}"}
+        for name in methods:
+            row = by_method.loc[name]
+            sure = (
+                row["mean"] > row["chance_high"] if HIGHER_IS_BETTER[words.metric] else row["mean"] < row["chance_low"]
+            )
+            cells[name] = _with_interval(row["mean"], row["low"], row["high"], bool(sure))
+        first = by_method.loc[methods[0]]
+        chance = _with_interval(first["chance"], first["chance_low"], first["chance_high"])
+        rows.append(cells | {f"chance ({methods[0]})": chance})
+    return "\n\n".join([_heading(words, text), _markdown(pd.DataFrame(rows))]) + "\n"

@@ -390,10 +390,11 @@ def score(
         ``method``, ``family``, ``seed``, ``part``, ``metric``, ``value`` (NaN where no row is left).
     """
     rows = []
+    inside = {part: (parts == part).to_numpy() for part in only}
     for method, outputs in answers.items():
         known = ~np.isnan(outputs).any(axis=1)
         for part in only:
-            here = (parts == part).to_numpy() & known
+            here = inside[part] & known
             values = measure_all(metrics, outputs[here], targets[here], positive)
             rows += [(method, family_of(method), seed, part, metric, value) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])

@@ -50,6 +50,11 @@ FAMILIES = {
 }
 SHOWN = ("meta_fusion", "early_fusion", "logistic_regression", "ridge_regression")
 """Methods that figures with room for few show, and the best of the others beside them."""
+LINEAR_ALONE = ("logistic_regression_", "ridge_regression_")
+MOST_PANELS = 4
+"""In a row."""
+SHORT = 6
+"""Letters of a class's name that fit under its column."""
 FEW_ENSEMBLES = {"meta_fusion": "#D55E00", "best_single": "#0072B2", "simple_average": "#009E73"}
 
 
@@ -547,10 +552,89 @@ def subgroups(table: pd.DataFrame, column: str, summary: pd.DataFrame, shown: li
     return figure
 
 
-def _empty(words: Words) -> Figure:
+def confusions(table: pd.DataFrame, seeds: int, words: Words) -> Figure:
+    """Confusion matrices of several methods, pooled over seeds, one panel each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.confusion.confusion_table`; linear models of single modalities are left out.
+    seeds : int
+        How many are pooled.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        if table.empty:
+            return _empty(words, "no confusion matrix: no method has answered with a class")
+        methods = [name for name in dict.fromkeys(table["method"]) if not name.startswith(LINEAR_ALONE)]
+        classes = list(dict.fromkeys(table["true"]))
+        longest = max(map(len, classes))
+        size, columns = 0.9 + 0.42 * len(classes), min(MOST_PANELS, len(methods))
+        rows = -(-len(methods) // columns)
+        figure, grid = panels(1.6 + columns * size, 1 + rows * (size + 0.35), columns, rows, sharex=True, sharey=True)
+        for axes, method in zip(grid, methods, strict=False):
+            here = table[table["method"] == method]
+            rates = here.pivot(index="true", columns="given", values="rate").loc[classes, classes].to_numpy()
+            image = axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
+            for (row, column), value in np.ndenumerate(rates):
+                text = "–" if np.isnan(value) else f"{value:.2f}"
+                axes.text(column, row, text, ha="center", va="center", color="w" if value > 0.5 else "k", fontsize=7)
+            axes.set_title(f"{method}\n{here['information_bits'].iloc[0]:.2f} bits", fontsize=7.5)
+            axes.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90 if longest > SHORT else 0)
+            axes.set_yticks(range(len(classes)), classes, fontsize=7)
+            axes.tick_params(labelbottom=True, length=0)
+            axes.spines[:].set_visible(False)
+        for axes in grid[len(methods) :]:
+            axes.set_visible(False)
+        figure.supxlabel("class given", fontsize=9)
+        figure.supylabel("true class", fontsize=9)
+        figure.colorbar(image, ax=list(grid), label="share of the true class", shrink=0.8)
+        first = table[(table["method"] == methods[0]) & (table["given"] == classes[0])]
+        counted = table.loc[table["method"] == methods[0], "count"].sum()
+        what = f"{counted} test answers for {first['samples'].sum()} samples, {seeds} seeds; mutual information in bits"
+        head(figure, words, what)
+    return figure
+
+
+def usage(table: pd.DataFrame, words: Words) -> Figure:
+    """The weight of each representation of each modality in the greedy ensembles, one panel a modality.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.summary.usage_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        modalities = list(dict.fromkeys(table["modality"]))
+        most = table.groupby("modality")["representation"].nunique().max()
+        figure, grid = panels(1.2 + 2.6 * len(modalities), 1.7 + 0.42 * most, len(modalities), sharex=True)
+        for axes, modality in zip(grid, modalities, strict=True):
+            here = table[table["modality"] == modality]
+            names = list(dict.fromkeys(here["representation"]))
+            for place, (method, one) in enumerate(here.groupby("method", sort=False)):
+                heights = one["representation"].map(names.index) + 0.18 * (2 * place - 1)
+                colour = COLOURS[family_of(method)]
+                axes.barh(heights, one["weight"], 0.32, xerr=one["se"].fillna(0), color=colour, capsize=2, label=method)
+            blind = one["representation"].map(names.index)
+            axes.plot(one["students"], blind, "|", ms=18, mew=1.5, color="k", label="share of all students")
+            axes.set_yticks(range(len(names)), names)
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.set_title(modality, fontsize=8)
+            axes.set_xlabel("weight of the members\nthat use it (all members: 1)", fontsize=8)
+            axes.grid(axis="x", alpha=0.3)
+        widest = (table["weight"] + table["se"].fillna(0)).clip(lower=table["students"]).max()
+        grid[0].set_xlim(0, min(1, 1.05 * widest))
+        found = grid[0].get_legend_handles_labels()
+        figure.legend(*found, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        head(figure, words, f"the greedy ensemble: mean and standard error over {over_seeds(table['seeds'])} seeds")
+    return figure
+
+
+def _empty(words: Words, why: str = "nothing to show: no method has an answer") -> Figure:
     figure, (axes,) = panels(6.5, 2)
     axes.axis("off")
-    axes.text(0.5, 0.5, "nothing to show: no method has an answer", ha="center")
+    axes.text(0.5, 0.5, why, ha="center")
     figure.suptitle(words.heading, fontsize=9)
     return figure
 

@@ -31,6 +31,9 @@ TEXT = (
     "head",
     "column",
     "level",
+    "true",
+    "given",
+    "representation",
 )
 """Columns that are text in every table of this project: the sample 007 must not become 7."""
 
@@ -77,9 +80,9 @@ def read_table(
         raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
 
 
-def read_many(paths: list[str]) -> pd.DataFrame:
-    """Read tables of the same columns, one below the other."""
-    return pd.concat([read_table(path) for path in paths], ignore_index=True)
+def read_many(paths: list[str], rows: tuple[str, pd.Series] | None = None) -> pd.DataFrame:
+    """Read tables of the same columns, one below the other; of parquets only some rows, see :func:`read_table`."""
+    return pd.concat([read_table(path, rows=rows) for path in paths], ignore_index=True)
 
 
 def write_json(content: Any, path: str | Path) -> None:

@@ -1,16 +1,27 @@
 """Latents of a block of seeds: fitted, stored and read back."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from metafusion import fronts
 from metafusion.config.models import Representations
 from metafusion.files import read_arrays, write_arrays
 from metafusion.representations import latents
+from metafusion.samples import original_ids
 from metafusion.splits import parts_of
 
+log = logging.getLogger("metafusion")
+
+PARTS_TO_FIT_ON = {
+    "train": ("train",),
+    "train_and_validation": ("train", "validation"),
+    "everything": ("train", "validation", "test"),
+}
 Features = Callable[[str, pd.Series], tuple[np.ndarray, np.ndarray, list[str]]]
 Extractors = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
 
@@ -40,14 +51,28 @@ def extract(
         ``seed_{seed}/{what}``: the fitted numbers (see metafusion.representations.Transform).
     """
     mapped, fitted = {}, {}
-    parts_to_fit_on = ["train"] if choice.fit_on == "train" else ["train", "validation"]
+    left_out: Counter[str] = Counter()
+    if "everything" in (choice.fit_on, choice.before.fit_on):
+        log.warning("%s: representations are fitted on everything, the test part included", modality)
+    ids = None
     for seed in seeds:
         parts = parts_of(splits, seed)
-        values, present, _ = features(modality, parts["sample"])
-        fitting = parts["part"].isin(parts_to_fit_on).to_numpy()
-        views, transform = latents(values, present, fitting, choice, f"modality {modality!r}, seed {seed}")
+        # Seeds that split the same samples, in permutations too, share their features: a wide table is slow to read.
+        if ids is None or not ids.equals(original_ids(parts["sample"])):
+            ids = original_ids(parts["sample"])
+            values, present, names = features(modality, parts["sample"])
+        fitting, before = (
+            parts["part"].isin(PARTS_TO_FIT_ON[which]).to_numpy()
+            for which in (choice.fit_on, choice.before.fit_on or choice.fit_on)
+        )
+        where = f"modality {modality!r}, seed {seed}"
+        views, transform = latents(values, present, fitting, choice, where, names, before)
+        left_out.update(fronts.left_out(transform.front, names))
         mapped |= {f"seed_{seed}/{name}": view for name, view in views.items()} | {f"seed_{seed}/present": present}
         fitted |= {f"seed_{seed}/{name}": array for name, array in transform.arrays().items()}
+    if left_out:
+        listed = ", ".join(f"{name} ({count})" for name, count in left_out.items())
+        log.info("%s: 'before: active' leaves out, in so many of %d seeds: %s", modality, len(seeds), listed)
     return mapped, fitted
 
 

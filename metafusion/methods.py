@@ -17,6 +17,7 @@ HIGHER_IS_BETTER = {
     "specificity": True,
     "brier": False,
     "ece": False,
+    "itr_bits": True,
     "mse": False,
     "mae": False,
     "r2": True,
@@ -30,6 +31,7 @@ LABELS = {
     "specificity": "specificity",
     "brier": "Brier score",
     "ece": "expected calibration error",
+    "itr_bits": "information transfer (bits per trial)",
     "mse": "mean squared error",
     "mae": "mean absolute error",
     "r2": "R²",
@@ -37,6 +39,7 @@ LABELS = {
 LIMITS = {
     "log_loss": (0, float("inf")),
     "brier": (0, 2),
+    "itr_bits": (0, float("inf")),
     "mse": (0, float("inf")),
     "mae": (0, float("inf")),
     "r2": (-float("inf"), 1),

@@ -1,9 +1,10 @@
-"""Measures of predictions: scikit-learn's, and the calibration error, which it has not."""
+"""Measures of predictions: those of scikit-learn, and some that it has not."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, softmax, xlogy
+from sklearn import config_context
 from sklearn import metrics as scores
 
 BINS = 10
@@ -41,7 +42,8 @@ def measure_all(
         ``specificity`` where all others are; ``r2`` of one sample.
 
         ``brier`` is scikit-learn's: the squared error of one class's probability for two classes (0 to 1), the sum of
-        those of all classes for more (0 to 2). ``ece`` is :func:`calibration_error`.
+        those of all classes for more (0 to 2). ``ece`` is :func:`calibration_error`, ``itr_bits`` is
+        :func:`information_transfer`.
     """
     if not len(targets):
         return dict.fromkeys(metrics, float("nan"))
@@ -51,7 +53,6 @@ def measure_all(
             name: float("nan") if name == "r2" and few else float(REGRESSION[name](targets, outputs[:, 0]))
             for name in metrics
         }
-    # One table of counts, and one of probabilities: scikit-learn's checks of its arguments are what takes the time.
     outputs = outputs.astype(np.float64)
     probabilities = softmax(outputs, axis=1)
     number = outputs.shape[1]
@@ -67,14 +68,11 @@ def measure_all(
         elif name == "roc_auc":
             found[name] = _area(targets, probabilities, classes)
         elif name == "brier":
-            two = len(classes) == 2
-            found[name] = (
-                scores.brier_score_loss(targets, probabilities[:, 1], pos_label=1)
-                if two
-                else scores.brier_score_loss(targets, probabilities, labels=classes)
-            )
+            found[name] = _brier(targets, probabilities, classes)
         elif name == "ece":
             found[name] = calibration_error(probabilities, targets)
+        elif name == "itr_bits":
+            found[name] = information_transfer(counts.trace() / counts.sum(), number)
         else:
             found[name] = _of_counts(name, counts, positive)
     return {name: float(value) for name, value in found.items()}
@@ -83,9 +81,18 @@ def measure_all(
 def _area(targets: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
     if len(np.unique(targets)) < len(classes):
         return float("nan")
-    if len(classes) == 2:
-        return scores.roc_auc_score(targets, probabilities[:, 1])
-    return scores.roc_auc_score(targets, probabilities, multi_class="ovr", labels=classes)
+    # A permutation test comes here a hundred thousand times; the arguments are checked above.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        if len(classes) == 2:
+            return scores.roc_auc_score(targets, probabilities[:, 1])
+        return scores.roc_auc_score(targets, probabilities, multi_class="ovr", labels=classes)
+
+
+def _brier(targets: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        if len(classes) == 2:
+            return scores.brier_score_loss(targets, probabilities[:, 1], pos_label=1)
+        return scores.brier_score_loss(targets, probabilities, labels=classes)
 
 
 def _of_counts(metric: str, counts: np.ndarray, positive: int | None) -> float:
@@ -102,6 +109,36 @@ def _of_counts(metric: str, counts: np.ndarray, positive: int | None) -> float:
     if metric != "balanced_accuracy" and positive is not None:
         known &= np.arange(len(of)) == positive
     return (hits[known] / of[known]).mean() if known.any() else float("nan")
+
+
+def information_transfer(accuracy: float, classes: int) -> float:
+    """Return the information that an answer brings, in bits per trial.
+
+    It is log2 N + P log2 P + (1 - P) log2 (1 - P)/(N - 1), which takes all N classes to be equally likely, and all
+    wrong answers, too. Where it is not so, the mutual information of :mod:`metafusion.confusion` is right. The formula
+    is 0 at P = 1/N and rises again below it, where answers would have to be turned round; here it is 0 from there on,
+    as by convention a decoder below chance transfers nothing.
+
+    Parameters
+    ----------
+    accuracy : float
+        P, the share of right answers.
+    classes : int
+        N, at least 2.
+
+    References
+    ----------
+    Wolpaw, Birbaumer, McFarland, Pfurtscheller, Vaughan 2002, Clinical Neurophysiology 113, 767-791.
+
+    Examples
+    --------
+    >>> information_transfer(1.0, 4), information_transfer(0.5, 2), information_transfer(0.1, 2)
+    (2.0, 0.0, 0.0)
+    """
+    if accuracy <= 1 / classes:
+        return 0.0
+    wrong = xlogy(1 - accuracy, (1 - accuracy) / (classes - 1))
+    return float(np.log2(classes) + (xlogy(accuracy, accuracy) + wrong) / np.log(2))
 
 
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:

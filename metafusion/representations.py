@@ -1,5 +1,6 @@
 """Representations of a modality that need no target: raw features and PCA of several sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -9,6 +10,7 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
+from metafusion import fronts
 from metafusion.config.models import Representations
 from metafusion.errors import UserError
 
@@ -21,6 +23,9 @@ class Transform:
     ----------
     medians : ndarray, shape (columns,)
         Stand in for a value missing inside the modality.
+    front : ChannelPca, TangentSpace, Active or None
+        What is made of the filled-in columns first (see metafusion.fronts); None for nothing. From here on, columns
+        are those that come out of it.
     kept : ndarray of bool, shape (columns,)
         Columns that vary in the training part; the others are dropped. All, if they are places of an array.
     centre, scale : ndarray, shape (kept columns,)
@@ -33,6 +38,7 @@ class Transform:
     """
 
     medians: np.ndarray
+    front: fronts.AnyFitted | None
     kept: np.ndarray
     centre: np.ndarray
     scale: np.ndarray
@@ -55,19 +61,30 @@ class Transform:
         -------
         ndarray of float32, shape (samples, width)
         """
-        filled = np.where(np.isnan(values), self.medians, values)[:, self.kept]
-        scaled = np.where(present[:, None], (filled - self.centre) / self.scale, self.absent)
+        # Only who has the modality: the others may be nothing that a front can work on.
+        filled = np.where(np.isnan(values[present]), self.medians, values[present])
+        filled = filled if self.front is None else self.front.apply(filled)
+        scaled = np.tile(self.absent, (len(values), 1))
+        scaled[present] = (filled[:, self.kept] - self.centre) / self.scale
         if number is None:
             return scaled.astype(np.float32)
         return ((scaled - self.absent) @ self.components[:number].T).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the fitted numbers by name, for storage."""
-        return dict(vars(self))
+        plain = {name: value for name, value in vars(self).items() if name != "front"}
+        before = {} if self.front is None else fronts.arrays(self.front)
+        return plain | {f"before.{name}": value for name, value in before.items()}
 
 
-def fit(values: np.ndarray, choice: Representations, where: str) -> Transform:
-    """Fit imputation, scaling and PCA on the samples to fit on that have the modality.
+def fit(
+    values: np.ndarray,
+    choice: Representations,
+    where: str,
+    names: Sequence[str] = (),
+    before: np.ndarray | None = None,
+) -> Transform:
+    """Fit imputation, what comes before, scaling and PCA on the samples to fit on that have the modality.
 
     Parameters
     ----------
@@ -77,12 +94,16 @@ def fit(values: np.ndarray, choice: Representations, where: str) -> Transform:
         The representations wanted, and how columns are scaled.
     where : str
         Words for messages, e.g. "modality 'csf', seed 3".
+    names : sequence of str
+        Names of the columns; only a front reads them.
+    before : ndarray, shape (other samples to fit on, columns), or None
+        Samples to fit the front on; None for ``values``.
 
     Raises
     ------
     UserError
-        No varying column, more components than training samples or columns, or columns that do not fill the shape of
-        an array.
+        No varying column, more components than training samples or columns, columns that do not fill the shape of an
+        array, or columns that the front cannot work on.
 
     Notes
     -----
@@ -92,18 +113,27 @@ def fit(values: np.ndarray, choice: Representations, where: str) -> Transform:
     if len(values) < 2:
         raise UserError(f"{where}: {len(values)} training samples have this modality; at least 2 are needed")
     known = ~np.isnan(values).all(axis=0)
+    nothing = UserError(f"{where}: no feature varies within the training part; remove the modality")
+    if not known.any():
+        raise nothing
     columns = values.astype(np.float64)
     medians = np.zeros(values.shape[1])
+    medians[known] = SimpleImputer(strategy="median").fit(columns[:, known]).statistics_
+    filled, front = np.where(np.isnan(columns), medians, columns), None
+    if choice.before.kind != "none":
+        others = values if before is None else before
+        others = np.where(np.isnan(others), medians, others.astype(np.float64))
+        front = fronts.fit(others, names, choice.before, where)
+        filled = front.apply(filled)
     try:
-        medians[known] = SimpleImputer(strategy="median").fit(columns[:, known]).statistics_
-        filled = np.where(np.isnan(columns), medians, columns)
         varying = VarianceThreshold().fit(filled).get_support()
     except ValueError:
-        raise UserError(f"{where}: no feature varies within the training part; remove the modality") from None
-    if choice.shape and prod(choice.shape) != values.shape[1]:
+        raise nothing from None
+    if choice.shape and prod(choice.shape) != filled.shape[1]:
+        after = f" after 'before: {choice.before.kind}'" if front else ""
         raise UserError(
-            f"{where}: 'shape: {choice.shape}' has {prod(choice.shape)} places, but there are {values.shape[1]} "
-            "features; correct it in 'representations'"
+            f"{where}: 'shape: {choice.shape}' has {prod(choice.shape)} places, but there are {filled.shape[1]} "
+            f"features{after}; correct it in 'representations'"
         )
     kept = np.ones_like(varying) if choice.shape else varying
     filled = filled[:, kept]
@@ -122,11 +152,17 @@ def fit(values: np.ndarray, choice: Representations, where: str) -> Transform:
         )
     # The exact solver, once at the largest size: components nest, and its result does not depend on a random start.
     components = PCA(largest, svd_solver="full").fit(scaled).components_ if largest else np.zeros((0, width))
-    return Transform(medians, kept, centre, scale, scaled.mean(axis=0), components)
+    return Transform(medians, front, kept, centre, scale, scaled.mean(axis=0), components)
 
 
 def latents(
-    values: np.ndarray, present: np.ndarray, fitting: np.ndarray, choice: Representations, where: str
+    values: np.ndarray,
+    present: np.ndarray,
+    fitting: np.ndarray,
+    choice: Representations,
+    where: str,
+    names: Sequence[str] = (),
+    before: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], Transform]:
     """Fit, and map all samples to raw features, which are always included, and to principal components.
 
@@ -135,8 +171,10 @@ def latents(
     values : ndarray, shape (samples, columns)
     present, fitting : ndarray of bool, shape (samples,)
         Which samples have the modality, and which belong to the part to fit on.
-    choice, where
+    choice, where, names
         See :func:`fit`.
+    before : ndarray of bool, shape (samples,), or None
+        Which samples belong to the part to fit the front on; None for ``fitting``.
 
     Returns
     -------
@@ -144,7 +182,8 @@ def latents(
         By the representation's name.
     Transform
     """
-    transform = fit(values[fitting & present], choice, where)
+    fitted_before = None if before is None else values[before & present]
+    transform = fit(values[fitting & present], choice, where, names, fitted_before)
     # The comparators use raw features whether or not a student does.
     mapped = {"raw": transform.apply(values, present)}
     if choice.extractor == "pca":

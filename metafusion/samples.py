@@ -11,6 +11,8 @@ from metafusion.errors import UserError, did_you_mean
 from metafusion.files import read_table, write_table
 
 PARTS = ("train", "validation", "test")
+REPEATED = "~permutation"
+"""In the ids of samples that stand in an experiment once for each permutation: the id, this, and its number."""
 FEWEST_SUBJECTS = 3
 """Subjects that a class must have, so that each part can have one."""
 
@@ -29,7 +31,7 @@ class Assembled:
     samples : DataFrame
         Columns ``sample`` (text, unique), ``subject`` (text) and ``target`` (text classes or numbers; missing where
         unknown). Optional: ``session``, ``site``, ``given_part`` (train, validation, test or missing: an official
-        split) and ``draw`` (integer: the only seed that uses the sample, for simulations).
+        split) and ``draw`` (integer: the only seed that uses the sample, for simulations; or the only permutation).
     features : dict of str to DataFrame
         For each modality a column ``sample`` and then named float32 columns. A sample without the modality has no row;
         NaN is a missing value inside the modality.
@@ -67,6 +69,12 @@ def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "
         listed = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.items())
         raise UserError(f"no sample is left: {listed or 'the source has none'}; check the target column and the ids")
     _refuse_duplicates(samples["sample"], "samples")
+    repeated = samples.loc[samples["sample"].str.contains(REPEATED, regex=False), "sample"]
+    if len(repeated):
+        raise UserError(
+            f"samples: {len(repeated)} sample ids contain {REPEATED!r} ({', '.join(repeated[:5])}), which tells "
+            "permutations apart; rename them"
+        )
     if samples["subject"].isna().any():
         without = samples.loc[samples["subject"].isna(), "sample"]
         raise UserError(
@@ -226,6 +234,17 @@ def write(
     write_table(assembled.samples, samples)
 
 
+def original_ids(samples: pd.Series) -> pd.Series:
+    """Return the ids under which features are stored: those of the samples themselves, without their permutation.
+
+    Examples
+    --------
+    >>> original_ids(pd.Series(["a", "b~permutation12"])).tolist()
+    ['a', 'b']
+    """
+    return samples.str.partition(REPEATED)[0]
+
+
 def feature_matrix(features: str | Path, modality: str, samples: pd.Series) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read the features of some samples.
 
@@ -236,7 +255,7 @@ def feature_matrix(features: str | Path, modality: str, samples: pd.Series) -> t
     modality : str
         Which one.
     samples : Series of str, length n
-        The samples wanted, in this order.
+        The samples wanted, in this order. Those of a permutation have the features of the sample itself.
 
     Returns
     -------
@@ -248,6 +267,7 @@ def feature_matrix(features: str | Path, modality: str, samples: pd.Series) -> t
         Names of the columns.
     """
     # The ids go down to the row groups, so that a block of a simulation reads its own draws only.
-    table = read_table(Path(features) / f"{modality}.parquet", rows=("sample", samples)).set_index("sample")
-    present = samples.isin(table.index).to_numpy()
-    return table.reindex(samples).to_numpy(np.float32), present, list(table.columns)
+    ids = original_ids(samples)
+    table = read_table(Path(features) / f"{modality}.parquet", rows=("sample", ids)).set_index("sample")
+    present = ids.isin(table.index).to_numpy()
+    return table.reindex(ids).to_numpy(np.float32), present, list(table.columns)

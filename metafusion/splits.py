@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from metafusion.errors import UserError
 from metafusion.samples import PARTS, refuse_overlap
@@ -14,27 +14,35 @@ def split_samples(
     samples: pd.DataFrame,
     seeds: list[int],
     *,
-    test_fraction: float,
+    test_fraction: float = 0.2,
     validation_fraction: float,
     unit: str = "subject",
     stratify: bool = True,
     classes: bool = True,
     random_state: Literal["independent", "seed"] = "independent",
+    scheme: Literal["repeated", "folds", "sessions"] = "repeated",
+    folds: int = 5,
+    seeds_per_draw: int = 1,
 ) -> pd.DataFrame:
     """Assign every sample to a part, for every seed.
 
-    An official part (column ``given_part``) is kept as it is: where it names test samples, the others are split into
-    train and validation only; where it also names validation samples, the others train. Where it leaves no sample free
-    and names none for validation, these are drawn from its training samples.
+    With ``scheme: folds`` and ``sessions``, the test parts of some seeds are disjoint, and the validation part is drawn
+    from the rest. Penalties, clusters and members are chosen there, so this is nested cross-validation.
+
+    With ``scheme: repeated``, an official part (column ``given_part``) is kept as it is: where it names test samples,
+    the others are split into train and validation only; where it also names validation samples, the others train. Where
+    it leaves no sample free and names none for validation, these are drawn from its training samples.
 
     Parameters
     ----------
     samples : DataFrame
-        Columns ``sample``, ``subject``, ``target``; optional ``given_part`` and ``draw`` (see metafusion.samples).
+        Columns ``sample``, ``subject``, ``target``; optional ``given_part``, ``session`` and ``draw`` (see
+        metafusion.samples).
     seeds : list of int
-        One split is drawn for each, independent of the other seeds.
+        One split is drawn for each, independent of the other seeds, but for folds: seeds (r - 1) K + 1 to r K test the
+        K folds of repetition r.
     test_fraction, validation_fraction : float in (0, 1)
-        Of the units in the test part, and of the remaining ones in the validation part.
+        Of the units in the test part (``scheme: repeated``), and of the remaining ones in the validation part.
     unit : 'subject' or 'sample'
         What is drawn. With 'subject', all samples of one go to the same part.
     stratify : bool
@@ -44,6 +52,14 @@ def split_samples(
     random_state : 'independent' or 'seed'
         'independent': each part of each seed has a stream of its own. 'seed': both draws have the seed as their
         ``random_state``, and the second takes the units in the order that the first left them in, as the authors do.
+    scheme : 'repeated', 'folds' or 'sessions'
+        'folds': seed s tests fold (s - 1) mod K of repetition (s - 1) // K, folds of units with the class proportions
+        of all. 'sessions': seed s tests the s-th session, in order of their names; all sessions of one name are one.
+    folds : int
+        K.
+    seeds_per_draw : int
+        Seeds that share a draw, where samples have the column: 1 to that many have draw 1, and so on. Their numbers
+        within it take the place of s above.
 
     Returns
     -------
@@ -54,33 +70,113 @@ def split_samples(
     Raises
     ------
     UserError
-        Too few units for the parts, or a class that a part would miss.
+        Too few units for the parts or folds, a class that a part would miss, no such session, a subject in sessions
+        on both sides, or an official part with a scheme of its own.
     """
     table = pd.DataFrame({"sample": samples["sample"]})
+    if scheme != "repeated":
+        _refuse_given(samples, scheme)
     for seed in seeds:
-        used = samples if "draw" not in samples else samples[samples["draw"] == seed]
+        used, place = samples, seed
+        if "draw" in samples:
+            number, place = (seed - 1) // seeds_per_draw + 1, (seed - 1) % seeds_per_draw + 1
+            used = samples[samples["draw"] == number]
         if used.empty:
             raise UserError(f"seed {seed}: no sample belongs to this seed's draw")
-        parts = _split_once(used, seed, test_fraction, validation_fraction, unit, stratify and classes, random_state)
+        tested = None
+        if scheme == "folds":
+            tested = _fold(used, place, seed, folds, unit, stratify and classes, random_state)
+        elif scheme == "sessions":
+            tested = _session(used, place, seed, unit)
+        fraction = test_fraction if tested is None else None
+        parts = _split_once(used, seed, fraction, validation_fraction, unit, stratify and classes, random_state, tested)
         _check_parts(used, parts, seed, unit, classes)
         table[f"seed_{seed}"] = parts.reindex(samples.index)
     used = table.drop(columns="sample").notna().any(axis=1)
     return table[used].reset_index(drop=True)
 
 
+def _refuse_given(samples: pd.DataFrame, scheme: str) -> None:
+    given = samples["given_part"].dropna() if "given_part" in samples else []
+    if len(given):
+        raise UserError(
+            f"split.scheme: {scheme}, but {len(given)} samples have an official part (given_part); set 'scheme: "
+            "repeated', which keeps it, or take the official part out of the data"
+        )
+
+
+def _fold(
+    samples: pd.DataFrame, place: int, seed: int, folds: int, unit: str, stratify: bool, random_state: str
+) -> pd.Series:
+    """Return which samples a fold tests; ``place`` counts the folds of all repetitions from 1."""
+    column = samples[unit]
+    labels = _labels_of(column, samples["target"])
+    counts = labels.value_counts() if stratify else pd.Series({"all": len(labels)})
+    if counts.min() < folds:
+        rarest = (
+            f"class {counts.idxmin()!r} has {counts.min()} {unit}s" if stratify else f"there are {len(labels)} {unit}s"
+        )
+        raise UserError(
+            f"split: {rarest}, too few for {folds} folds; set 'folds: {max(2, counts.min())}'"
+            + (", merge rare classes, or set 'stratify: false'" if stratify else "")
+        )
+    # All folds of a repetition come from the stream of its first seed.
+    first, fold = seed - (place - 1) % folds, (place - 1) % folds
+    own = first if random_state == "seed" else _own_stream(first, 0)
+    kind = StratifiedKFold if stratify else KFold
+    splits = kind(folds, shuffle=True, random_state=own).split(np.zeros(len(labels)), labels.to_numpy())
+    _, tested = list(splits)[fold]
+    return column.isin(labels.index[tested])
+
+
+def _session(samples: pd.DataFrame, place: int, seed: int, unit: str) -> pd.Series:
+    """Return which samples are of the session in this place, from 1."""
+    sessions = samples["session"] if "session" in samples else pd.Series(np.nan, index=samples.index)
+    if sessions.isna().any():
+        raise UserError(
+            f"split.scheme: sessions, but {sessions.isna().sum()} of {len(samples)} samples have no session; set "
+            "'scheme: repeated' or 'folds', or use a source that knows the session of every sample"
+        )
+    names = sorted(sessions.unique())
+    if len(names) < 2:
+        raise UserError(f"split.scheme: sessions, but all samples are of one ({names[0]}); set 'scheme: folds'")
+    if place > len(names):
+        raise UserError(
+            f"seed {seed}: there are {len(names)} sessions ({', '.join(names[:5])}{', ...' * (len(names) > 5)}), one a "
+            f"seed; set 'seeds: {len(names)}' (with 'shuffle', its 'splits' to that)"
+        )
+    tested = sessions == names[place - 1]
+    if unit == "subject":
+        subjects = set(samples.loc[tested, "subject"]) & set(samples.loc[~tested, "subject"])
+        if subjects:
+            raise UserError(
+                f"seed {seed}: {len(subjects)} subjects of session {names[place - 1]!r} are in other sessions, too "
+                f"({', '.join(sorted(subjects)[:5])}), so that they would stand on both sides; set 'split: {{unit: "
+                "sample}' to decode across sessions of the same subjects, or 'scheme: folds' to test other subjects"
+            )
+    return tested
+
+
+def _own_stream(seed: int, purpose: int) -> int:
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])
+
+
 def _split_once(
     samples: pd.DataFrame,
     seed: int,
-    test_fraction: float,
+    test_fraction: float | None,
     validation_fraction: float,
     unit: str,
     stratify: bool,
     random_state: str,
+    tested: pd.Series | None = None,
 ) -> pd.Series:
     column = samples[unit]
     labels = _labels_of(column, samples["target"])
     given = pd.Series(np.nan, index=labels.index, dtype="object")
-    if "given_part" in samples:
+    if tested is not None:
+        given[column[tested].unique()] = "test"
+    elif "given_part" in samples:
         known = samples[samples["given_part"].notna()]
         if unit == "subject":
             refuse_overlap(known["subject"], known["given_part"], "the given split")
@@ -95,12 +191,11 @@ def _split_once(
             free = parts.index[parts == "train"].to_numpy(object)
         if (given == part).any() or not len(free):
             continue
-        own = int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
         try:
             rest, drawn = train_test_split(
                 free,
                 test_size=fraction,
-                random_state=own if random_state == "independent" else seed,
+                random_state=_own_stream(seed, stream) if random_state == "independent" else seed,
                 stratify=labels[free] if stratify else None,
             )
         except ValueError as error:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from metafusion.methods import HIGHER_IS_BETTER, IS_STUDENT, LIMITS, STUDENT, family_of
+from metafusion.methods import HIGHER_IS_BETTER, INDEPENDENT, IS_STUDENT, LIMITS, STUDENT, family_of
 from metafusion.statistics import mean_intervals, paired_differences, ranking, values_by_seed
 
 REFERENCES = ("meta_fusion", "early_fusion", "independent_meta_fusion")
@@ -142,6 +142,60 @@ def differences_table(scores: pd.DataFrame, metrics: list[str], test_to_train: f
             tables.append(table.assign(metric=metric))
     table = pd.concat(tables, ignore_index=True)
     return table[["metric", *table.columns.drop("metric")]]
+
+
+def usage_table(members: pd.DataFrame, students: pd.DataFrame, modalities: list[str]) -> pd.DataFrame:
+    """Tell which representations of each modality the greedy ensemble relies on.
+
+    Parameters
+    ----------
+    members : DataFrame
+        ``seed``, ``method``, ``student``, ``weight``.
+    students : DataFrame
+        ``student``, and its representation of each modality.
+    modalities : list of str
+
+    Returns
+    -------
+    DataFrame
+        ``method`` (``meta_fusion``, and the same of the independent cohort), ``modality``, ``representation``,
+        ``students`` (share of the cohort that uses it), ``weight`` (of the members that use it, the ensemble's whole
+        weight being 1: mean over seeds), ``se``, ``seeds``, ``chosen`` (seeds in which a member uses it). Within a
+        method and modality, ``students`` sum to 1, and so do weights; in the order of the students.
+    """
+    rows = []
+    for method in ("meta_fusion", f"{INDEPENDENT}meta_fusion"):
+        here = members[members["method"] == method].merge(students, on="student", how="left")
+        shares = here["weight"] / here.groupby("seed")["weight"].transform("sum")
+        for modality in modalities:
+            by_seed = shares.groupby([here["seed"], here[modality]]).sum().unstack(fill_value=0.0)
+            for representation in dict.fromkeys(students[modality]):
+                share = (students[modality] == representation).mean()
+                values = by_seed.get(representation, pd.Series(0.0, index=by_seed.index))
+                told = values.mean(), values.sem(), len(values), int((values > 0).sum())
+                rows.append((method, modality, representation, share, *told))
+    columns = ["method", "modality", "representation", "students", "weight", "se", "seeds", "chosen"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def shared_by_seeds(samples: pd.DataFrame, manifest: pd.DataFrame) -> float | None:
+    """Return what the statistics over seeds need to know of how these share their samples.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        May have ``draw``.
+    manifest : DataFrame
+        See :func:`tested_to_others`.
+
+    Returns
+    -------
+    float or None
+        None where every seed has a draw of its own. Else :func:`tested_to_others`. This holds for random splits, and
+        for folds and sessions, whose training parts overlap as much (of K folds, it is 1/(K - 1)).
+    """
+    own = "draw" in samples and samples["draw"].nunique() >= manifest["seed"].nunique()
+    return None if own else tested_to_others(manifest)
 
 
 def tested_to_others(manifest: pd.DataFrame) -> float:

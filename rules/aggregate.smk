@@ -2,7 +2,7 @@
 Over seeds: tables, figures and what the report shows.
 
 needs   <results>/{experiment}/scores/*.parquet, by_penalty/*.parquet, by_students/*.parquet, by_subgroup/*.parquet,
-        predictions/*.parquet, cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
+        predictions/*.parquet, ensembles/*.tsv, cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
 makes   <results>/{experiment}/tables/*.tsv, figures/*.svg
 """
 
@@ -15,6 +15,8 @@ rule aggregate_tables:
         by_subgroup=of_blocks("<results>/{experiment}/by_subgroup/{block}.parquet"),
         students=of_blocks("<results>/{experiment}/cohort/{block}/students.tsv"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
+        ensembles=of_blocks("<results>/{experiment}/ensembles/{block}.tsv"),
+        predictions=of_blocks("<results>/{experiment}/predictions/{block}.parquet"),
         manifests=of_blocks("<results>/{experiment}/splits/{block}.tsv"),
         samples="<results>/{experiment}/samples.parquet",
         exclusions="<results>/{experiment}/exclusions.tsv",
@@ -76,6 +78,20 @@ rule aggregate_tables:
             subcategory="Tables",
             labels={"table": "groups of people"},
         ),
+        confusion=report(
+            "<results>/{experiment}/tables/confusion.tsv",
+            caption="report/confusion.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "confusion of classes"},
+        ),
+        usage=report(
+            "<results>/{experiment}/tables/usage.tsv",
+            caption="report/usage.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "what the ensemble uses"},
+        ),
         splits=report(
             "<results>/{experiment}/tables/splits.tsv",
             caption="report/splits.rst",
@@ -97,6 +113,8 @@ rule aggregate_tables:
     params:
         code=code_of("aggregate_tables"),
         metrics=setting("metrics"),
+        modalities=modalities_of,
+        task=setting("task"),
     script:
         "../scripts/aggregate_tables.py"
 
@@ -109,6 +127,8 @@ rule draw_figures:
         penalties="<results>/{experiment}/tables/penalties.tsv",
         by_students="<results>/{experiment}/tables/by_students.tsv",
         by_subgroup="<results>/{experiment}/tables/by_subgroup.tsv",
+        confusion="<results>/{experiment}/tables/confusion.tsv",
+        usage="<results>/{experiment}/tables/usage.tsv",
         history=of_blocks("<results>/{experiment}/cohort/{block}/history.parquet"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
         predictions=of_blocks("<results>/{experiment}/predictions/{block}.parquet"),
@@ -170,6 +190,20 @@ rule draw_figures:
             category=category_of,
             subcategory="Figures",
             labels={"figure": "reliability"},
+        ),
+        confusion=report(
+            "<results>/{experiment}/figures/confusion.svg",
+            caption="report/confusion.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "confusion of classes"},
+        ),
+        usage=report(
+            "<results>/{experiment}/figures/usage.svg",
+            caption="report/usage.rst",
+            category=category_of,
+            subcategory="Figures",
+            labels={"figure": "what the ensemble uses"},
         ),
         subgroups=report(
             directory("<results>/{experiment}/figures/subgroups"),

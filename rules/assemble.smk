@@ -27,6 +27,8 @@ rule assemble_samples:
         task=setting("task"),
         unit=lambda wildcards: experiment_of(wildcards).split.unit,
         modalities=assembled_tables_of,
+        shuffle=setting("shuffle"),
+        permutations=permutations_of,
         reported=reported,
     script:
         "../scripts/assemble_samples.py"

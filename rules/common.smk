@@ -87,6 +87,22 @@ def seeds_of_block(wildcards):
     return experiment_of(wildcards).blocks[wildcards.block]
 
 
+def seeds_per_draw_of(wildcards):
+    """Seeds that share a draw of the samples: those of a permutation; in a simulation each seed has its own."""
+    experiment = experiment_of(wildcards)
+    return experiment.splits_per_permutation if experiment.shuffle else 1
+
+
+def permutations_of(wildcards):
+    """Number of permutations of the labels; 0 without, so that a further seed assembles nothing again."""
+    experiment = experiment_of(wildcards)
+    return (
+        -(-max(experiment.seeds) // experiment.splits_per_permutation)
+        if experiment.shuffle
+        else 0
+    )
+
+
 def trains_extractors(wildcards):
     chosen = experiment_of(wildcards).representations.values()
     return any(choice.learnt for choice in chosen)
@@ -246,6 +262,19 @@ def of_compared(path):
 
 def some_simulated(wildcards):
     return any(one.source.simulated for one in compared(wildcards).values())
+
+
+def windows_of_compared(wildcards):
+    """The stretch of a trial (s) that each experiment of a comparison decodes; null where its source knows no time."""
+    return [one.source.time_window for one in compared(wildcards).values()]
+
+
+def splits_of_shuffled(wildcards):
+    """For each experiment of a comparison, how many seeds share a permutation of its labels; 0 without shuffling."""
+    return [
+        one.splits_per_permutation if one.shuffle else 0
+        for one in compared(wildcards).values()
+    ]
 
 
 def modalities_of_first(wildcards):

@@ -1,7 +1,7 @@
 """
 Across experiments: what config/config.yaml names under comparisons.
 
-needs   <results>/{experiment}/tables/*.tsv of the experiments compared, samples.parquet of the first
+needs   <results>/{experiment}/tables/*.tsv and samples.parquet of the experiments compared
 makes   <results>/comparisons/{comparison}/table.tsv, table.md, figures/*.svg
 """
 
@@ -13,6 +13,7 @@ rule compare_experiments:
         students=of_compared("<results>/{experiment}/tables/students.tsv"),
         splits=of_compared("<results>/{experiment}/tables/splits.tsv"),
         samples=of_compared("<results>/{experiment}/samples.parquet"),
+        confusion=of_compared("<results>/{experiment}/tables/confusion.tsv"),
     output:
         table=report(
             "<results>/comparisons/{comparison}/table.tsv",
@@ -38,7 +39,9 @@ rule compare_experiments:
         code=code_of("compare_experiments"),
         comparison=lambda wildcards: comparison_of(wildcards).model_dump(mode="json"),
         metrics=metrics_of_compared,
+        permuted=splits_of_shuffled,
         simulated=some_simulated,
+        windows=windows_of_compared,
         modalities=modalities_of_first,
     script:
         "../scripts/compare_experiments.py"

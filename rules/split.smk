@@ -23,5 +23,6 @@ rule split_samples:
         split=setting("split"),
         task=setting("task"),
         seeds=seeds_of_block,
+        seeds_per_draw=seeds_per_draw_of,
     script:
         "../scripts/split_samples.py"

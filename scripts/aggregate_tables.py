@@ -1,18 +1,24 @@
 """Rule aggregate_tables: tables over all seeds of an experiment."""
 
+import pandas as pd
+
 from metafusion import summary
+from metafusion.confusion import confusion_table
 from metafusion.files import read_many, read_table, write_table
+from metafusion.targets import classes_of
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
-    scores = read_many(input.scores)
-    splits = read_many(input.manifests)
-    # Where each seed draws its own samples, they are independent.
-    shared = None if "draw" in read_table(input.samples) else summary.tested_to_others(splits)
+    scores, splits, samples = read_many(input.scores), read_many(input.manifests), read_table(input.samples)
+    shared = summary.shared_by_seeds(samples, splits)
     overall = summary.summarise(scores, params.metrics, shared)
     write_table(overall, output.summary)
     write_table(scores, output.scores)
-    write_table(summary.students_table(scores, read_table(input.students[0]), params.metrics), output.students)
+    students = read_table(input.students[0])
+    write_table(summary.students_table(scores, students, params.metrics), output.students)
+    write_table(summary.usage_table(read_many(input.ensembles), students, params.modalities), output.usage)
+    tested = read_many(input.predictions, rows=("part", pd.Series(["test"])))
+    write_table(confusion_table(tested, samples, classes_of(samples, params.task)), output.confusion)
     write_table(summary.penalties_table(read_many(input.selection)), output.penalties)
     write_table(summary.differences_table(scores, params.metrics, shared), output.differences)
     write_table(summary.ranks_table(scores, params.metrics[0]), output.ranks)

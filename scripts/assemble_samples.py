@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from metafusion import samples
+from metafusion.config.models import Shuffle
+from metafusion.permutation import shuffled
 from metafusion.sources import science_of
 from metafusion.sources.parse import source_from
 from metafusion.subgroups import levels_of
@@ -18,6 +20,9 @@ with job(snakemake) as (input, output, params, log):
     # Refused here, too, where they cannot be: before the training, not after it.
     positive_number(classes_of(checked.samples, params.task), params.reported["positive"])
     levels_of(checked.samples, checked.people, params.reported["subgroups"])
+    if params.shuffle:
+        checked = shuffled(checked, Shuffle(**params.shuffle), params.permutations, params.unit)
+        log.info("labels shuffled: %d permutations", params.permutations)
     samples.write(checked, output.samples, output.features, output.people, output.exclusions)
     log.info("%d samples, %d subjects", len(checked.samples), checked.samples["subject"].nunique())
     for name, table in checked.features.items():

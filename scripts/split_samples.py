@@ -7,7 +7,8 @@ from metafusion.workflow.job import job
 with job(snakemake) as (input, output, params, log):
     samples = read_table(input.samples)
     classes = params.task == "classification"
-    splits = split_samples(samples, params.seeds, **params.split, classes=classes)
+    split = params.split | {"seeds_per_draw": params.seeds_per_draw}
+    splits = split_samples(samples, params.seeds, **split, classes=classes)
     counts = manifest(samples, splits, classes)
     write_table(splits, output.splits)
     write_table(counts, output.manifest)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metafusion.files import read_table
-from metafusion.samples import feature_matrix
+from metafusion.samples import feature_matrix, original_ids
 from metafusion.splits import parts_of
 
 
@@ -69,7 +69,7 @@ class Data:
 
     @property
     def drawn(self) -> bool:
-        """Whether every seed is another data set."""
+        """Whether every seed, or every permutation of the labels, is another data set."""
         return "draw" in self.samples
 
     @property
@@ -79,7 +79,7 @@ class Data:
 
     @property
     def checked(self) -> pd.DataFrame:
-        """The samples that are checked: all; those of the first seed only where each draws its own."""
+        """The samples that are checked: all; those of the first seed only where others have their own."""
         if not self.drawn:
             return self.samples
         return self.samples[self.samples["sample"].isin(self.parts["sample"])].reset_index(drop=True)
@@ -111,9 +111,11 @@ class Data:
 
     def having(self) -> dict[str, set[str]]:
         """Return the samples that have each modality."""
-        return {
-            name: set(read_table(self.features / f"{name}.parquet", ["sample"])["sample"]) for name in self.modalities
-        }
+        ids, found = original_ids(self.samples["sample"]), {}
+        for name in self.modalities:
+            stored = read_table(self.features / f"{name}.parquet", ["sample"])["sample"]
+            found[name] = set(self.samples.loc[ids.isin(stored).to_numpy(), "sample"])
+        return found
 
 
 def joined(splits: Iterable[pd.DataFrame]) -> pd.DataFrame:

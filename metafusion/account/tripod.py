@@ -189,9 +189,13 @@ def _missing(data: Data, flow: pd.DataFrame) -> str:
 def _partition(data: Data, words: Setting) -> str:
     split, seeds = words.split, len(data.seeds)
     given = "; official parts are kept" if "given_part" in data.samples else ""
+    tested = {
+        "folds": f"one of {split.get('folds')} folds a seed",
+        "sessions": "one session a seed",
+    }.get(split.get("scheme"), f"{split['test_fraction']:g} of all")
     return (
         f"{seeds} split{'' if seeds == 1 else 's'} (seeds) by {data.unit} into training, validation and test; test "
-        f"{split['test_fraction']:g} of all, validation {split['validation_fraction']:g} of the rest{given}. "
+        f"{tested}, validation {split['validation_fraction']:g} of the rest{given}. "
         "Training fits, validation chooses, test only scores"
     )
 

@@ -18,7 +18,17 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from metafusion.config.base import Settings
 from metafusion.config.checks import Checks
-from metafusion.config.models import Cohort, Cooperative, Ensemble, Experiment, Representations, Split, Study
+from metafusion.config.models import (
+    Cohort,
+    Cooperative,
+    Ensemble,
+    Experiment,
+    Representations,
+    Shuffle,
+    Split,
+    Study,
+    Windows,
+)
 from metafusion.config.source import Source
 from metafusion.config.sources import AnySource
 from metafusion.errors import UserError
@@ -122,6 +132,8 @@ def readme() -> str:
         "`ensemble`": Ensemble,
         "`cooperative`": Cooperative,
         "`split`": Split,
+        "`shuffle`": Shuffle,
+        "`windows`": Windows,
         "`checks`": Checks,
     }
     schema = schema_of(Experiment)

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from metafusion.config.base import Settings
-from metafusion.config.models import Experiment, Study, with_variant
+from metafusion.config.models import WINDOWS, Comparison, Experiment, Study, with_variant
 from metafusion.errors import UserError, did_you_mean
 
 Model = TypeVar("Model", bound=Settings)
@@ -89,7 +89,7 @@ def load_experiment(path: Path, variant: str = "", **instead: Any) -> Experiment
         # The file must be right by itself, so that a mistake in it is not told of the variant.
         plain = validate(Experiment, content, str(path))
         try:
-            content = with_variant(content, variant)
+            content = with_variant(content, variant, plain.window_changes)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         _refuse_unchanged(plain, validate(Experiment, content, origin), origin)
@@ -115,17 +115,11 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
     origin : str, optional
         What to call the configuration in messages; by default ``config.yaml`` in the folder.
     """
-    study = validate(Study, config, origin or str(folder / "config.yaml"))
+    origin = origin or str(folder / "config.yaml")
+    study = _with_windows(validate(Study, config, origin), folder)
     experiments: dict[str, Experiment] = {}
     for entry in study.experiments:
-        # A folder may be called with an @, too.
-        folders, slash, last = entry.rpartition("/")
-        last, _, variant = last.partition("@")
-        place = folders + slash + last
-        path = Path(place) if place.endswith((".yaml", ".yml")) else folder / "experiments" / f"{place}.yaml"
-        if not path.exists():
-            known = [file.stem for file in (folder / "experiments").glob("*.yaml")]
-            raise UserError(f"experiments: {path}: no such file; {did_you_mean(path.stem, known)}")
+        path, variant = _place_of(entry, folder)
         name = f"{path.stem}@{variant}" if variant else path.stem
         if name == "comparisons":
             raise UserError(
@@ -135,7 +129,86 @@ def load_study(config: dict[str, Any], folder: Path = Path("config"), origin: st
             raise UserError(f"experiments: the name {name!r} stands twice; name it once, or rename one of the files")
         experiments[name] = load_experiment(path, variant, seeds=study.seeds, seeds_per_block=study.seeds_per_block)
         _refuse_missing_files(path, experiments[name])
+    for name, comparison in study.comparisons.items():
+        try:
+            _check_comparison(comparison, experiments)
+        except UserError as error:
+            raise UserError(f"{origin}: comparisons.{name}: {error}") from None
     return LoadedStudy(study, experiments)
+
+
+def _place_of(entry: str, folder: Path) -> tuple[Path, str]:
+    """Return the file of an experiment that a study names, and the variant."""
+    # A folder may be called with an @, too.
+    folders, slash, last = entry.rpartition("/")
+    last, _, variant = last.partition("@")
+    place = folders + slash + last
+    path = Path(place) if place.endswith((".yaml", ".yml")) else folder / "experiments" / f"{place}.yaml"
+    if not path.exists():
+        known = [file.stem for file in (folder / "experiments").glob("*.yaml")]
+        raise UserError(f"experiments: {path}: no such file; {did_you_mean(path.stem, known)}")
+    return path, variant
+
+
+def _with_windows(study: Study, folder: Path) -> Study:
+    """Put the experiments in single windows in the place of every ``experiment@windows``."""
+    entries, called = [], {}
+    for entry in study.experiments:
+        path, variant = _place_of(entry, folder)
+        names = variant.split("+")
+        if WINDOWS not in names:
+            entries.append(entry)
+            continue
+        windows = load_experiment(path).windows
+        if windows is None:
+            raise UserError(f"experiments: {entry}: {path} has no key 'windows', whose windows this would stand for")
+        stem = entry.removesuffix(f"@{variant}")
+        changes = ["+".join(each if name == WINDOWS else name for name in names) for each in windows.each]
+        entries += [f"{stem}@{change}" for change in changes]
+        called[f"{path.stem}@{variant}"] = [f"{path.stem}@{change}" for change in changes]
+    comparisons = {name: _slid(comparison, called) for name, comparison in study.comparisons.items()}
+    return study.model_copy(update={"experiments": entries, "comparisons": comparisons})
+
+
+def _slid(comparison: Comparison, called: dict[str, list[str]]) -> Comparison:
+    found = {}
+    for label, name in comparison.experiments.items():
+        for one in called.get(name, [name]):
+            # The window alone tells them apart.
+            window = one.partition("@")[2]
+            found[one if label == name else label if one == name else f"{label} {window}"] = one
+    return comparison.model_copy(update={"experiments": found})
+
+
+def _check_comparison(comparison: Comparison, experiments: dict[str, Experiment]) -> None:
+    """Say before hours of compute what a comparison cannot be made of."""
+    named = {name: experiments[name] for name in comparison.experiments.values()}
+    if comparison.kind == "permutation":
+        (first, observed), (second, shuffled) = named.items()
+        if observed.shuffle or not shuffled.shuffle:
+            raise UserError(
+                f"experiments: a permutation test needs the experiment itself and then the same with shuffled labels, "
+                f"found {first} and {second}; name 'experiment' and 'experiment@shuffled'"
+            )
+        wanted = set(range(1, shuffled.splits_per_permutation + 1))
+        if not wanted <= set(observed.seeds):
+            raise UserError(
+                f"experiments: {second} takes {len(wanted)} seeds a permutation, which are compared with seeds 1 to "
+                f"{len(wanted)} of {first}; give it these seeds, or the other fewer 'shuffle.splits'"
+            )
+    if comparison.kind == "over_time":
+        timeless = [name for name, one in named.items() if one.source.time_window is None]
+        if timeless:
+            raise UserError(f"experiments: {timeless[0]}: its source has no window in time; leave it out")
+        if all(one.shuffle for one in named.values()):
+            raise UserError("experiments: all have shuffled labels; name the experiment itself, too")
+        places = [(bool(one.shuffle), one.source.time_window) for one in named.values()]
+        twice = [name for name, place in zip(named, places, strict=True) if places.count(place) > 1]
+        if twice:
+            raise UserError(
+                f"experiments: {', '.join(twice)} have the same window; name one experiment in windows that differ, "
+                "and others in a comparison of their own"
+            )
 
 
 def _refuse_missing_files(path: Path, experiment: Experiment) -> None:

@@ -1,12 +1,13 @@
 """The models of ``config/config.yaml`` and of one experiment."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
 from metafusion.config.checks import Checks
+from metafusion.config.fronts import AnyFront, FitOn, Front, with_kind
 from metafusion.config.source import TRUTH, Name
 from metafusion.config.sources import AnySource
 from metafusion.errors import did_you_mean
@@ -40,6 +41,8 @@ CLASSIFICATION_METRICS = (
     "ece",
 )
 REGRESSION_METRICS = ("mse", "mae", "r2")
+ON_REQUEST = ("itr_bits",)
+"""Measures of classification that are no part of the default."""
 
 TRAINED = ("hidden", "epochs", "learning_rate", "batch_size", "fine_tune")
 EXTRACTOR_KEYS = {
@@ -90,9 +93,15 @@ class Representations(Settings):
     scaling: Literal["standard", "none"] = Field(
         default="standard", description="'standard': z-scores with the training part's mean and deviation; or 'none'."
     )
-    fit_on: Literal["train", "train_and_validation"] = Field(
+    fit_on: FitOn = Field(
         default="train",
-        description="The samples that imputation, scaling and PCA are fitted on. Networks learn on train in any case.",
+        description="The samples of a seed that imputation, 'before', scaling and PCA are fitted on. Networks learn on "
+        "train in any case. 'everything' leaks the test part: scores are then too good to be expected of new samples.",
+    )
+    before: AnyFront = Field(
+        default=Front(),
+        description="What is made of the columns before they are scaled; 'raw' and all else is made of what comes out. "
+        "A kind, or a mapping with 'kind' and its keys.",
     )
     hidden: list[Size] = Field(
         default=[],
@@ -135,7 +144,7 @@ class Representations(Settings):
 
     @model_validator(mode="after")
     def _keys_fit_the_extractor(self) -> "Representations":
-        allowed = {"sizes", "extractor", "scaling", "fit_on", *EXTRACTOR_KEYS[self.extractor]}
+        allowed = {"sizes", "extractor", "scaling", "fit_on", "before", *EXTRACTOR_KEYS[self.extractor]}
         for key in sorted(self.model_fields_set - allowed):
             # Defaults written out are no mistake: a dumped configuration can be read again.
             if getattr(self, key) != type(self).model_fields[key].default:
@@ -146,6 +155,21 @@ class Representations(Settings):
             raise ValueError(f"'extractor: {self.extractor}' needs 'shape: {what}', found {self.shape}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that a result belongs to a place, found {self.kernel}")
+        return self
+
+    @model_validator(mode="after")
+    def _convolutions_get_an_array(self) -> "Representations":
+        kind, components = self.before.kind, self.before.components
+        if self.extractor not in ("conv1d", "conv3d") or kind == "none":
+            return self
+        if self.extractor == "conv3d" or kind != "channel_pca":
+            raise ValueError(
+                f"before: {kind!r} leaves no array for 'extractor: {self.extractor}'; remove it, or take 'encoder'"
+            )
+        if self.shape[0] != components:
+            raise ValueError(
+                f"shape: after 'channel_pca' it is [components, channels], so [{components}, ...], found {self.shape}"
+            )
         return self
 
     @property
@@ -169,6 +193,17 @@ class Representations(Settings):
 class Split(Settings):
     """Who trains, who validates, who tests. Drawn anew for every seed."""
 
+    scheme: Literal["repeated", "folds", "sessions"] = Field(
+        default="repeated",
+        description="Who tests. 'repeated': a random part, drawn anew for every seed. 'folds': cross-validation, a "
+        "fold a seed: each K seeds in a row (1 to K, K + 1 to 2K, ...) test every unit once. 'sessions': each seed "
+        "tests one session, the first in order of their names by seed 1. The validation part is drawn from the rest in "
+        "any case.",
+    )
+    folds: Annotated[int, Field(ge=2)] = Field(
+        default=5,
+        description="With 'scheme: folds', how many (K). Seeds must be whole repetitions: 1 to a multiple of it.",
+    )
     test_fraction: float = Field(
         default=0.2, gt=0, lt=1, description="Fraction of the units in the test part, where no official one is given."
     )
@@ -185,6 +220,58 @@ class Split(Settings):
         description="'independent': the test and the validation part of each seed are drawn from streams of their own. "
         "'seed': both from scikit-learn's train_test_split with the seed itself, as the authors do.",
     )
+
+    @model_validator(mode="after")
+    def _keys_fit_the_scheme(self) -> "Split":
+        # Defaults written out are no mistake: a dumped configuration can be read again.
+        for key, fitting in (("folds", "folds"), ("test_fraction", "repeated")):
+            if self.scheme != fitting and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key!r} has no meaning with 'scheme: {self.scheme}'; remove it")
+        return self
+
+
+class Shuffle(Settings):
+    """A permutation test: labels that say nothing, and the same pipeline."""
+
+    within: Literal["session", "subject", "everything"] = Field(
+        default="session",
+        description="Labels are exchanged among the samples of one session of one subject, of one subject, or of all; "
+        "always within the parts of an official split. A source that knows no sessions has one. Where a subject's "
+        "samples all have one label and 'unit: subject' splits, whole subjects are exchanged.",
+    )
+    splits: Size | None = Field(
+        default=None,
+        description="Seeds that share a permutation: 1 to k have the first one, and so on. Its statistic is their "
+        "mean. null: 1; with 'scheme: folds' as many as folds; with 'scheme: sessions' it must be given, at best as "
+        "many as sessions.",
+    )
+
+
+class Windows(Settings):
+    """Decoding over time: the experiment in windows that slide along the trial."""
+
+    width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(description="Width of a window in s.")
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(description="From one window to the next, in s.")
+    start: Annotated[float, Field(allow_inf_nan=False)] = Field(description="Where the first window begins, in s.")
+    stop: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        description="Where the last one ends at the latest, in s."
+    )
+
+    @model_validator(mode="after")
+    def _holds_one(self) -> "Windows":
+        if not self.each:
+            raise ValueError(
+                f"no window of {self.width:g} s lies between {self.start:g} and {self.stop:g} s; give them more room"
+            )
+        return self
+
+    @property
+    def each(self) -> dict[str, tuple[float, float]]:
+        """The windows (s) by the name of their variant, ``t1`` the first."""
+        # Their number from the lengths, not step by step, so that round-off cannot lose the last.
+        number = int((self.stop - self.start - self.width) / self.step + 1 + 1e-9)
+        starts = [round(self.start + place * self.step, 9) for place in range(max(0, number))]
+        return {f"t{place}": (start, round(start + self.width, 9)) for place, start in enumerate(starts, start=1)}
 
 
 class Ensemble(Settings):
@@ -386,6 +473,16 @@ class Experiment(Settings):
         description="Classification: late fusion is the mean of the modalities' probabilities, or of their logits.",
     )
     split: Split = Field(default=Split(), description="Who trains, who validates, who tests.")
+    shuffle: Shuffle | None = Field(
+        default=None,
+        description="Labels are shuffled, as a permutation test needs it: 'experiment@shuffled' is the experiment with "
+        "this and 100 permutations, with folds or sessions 20 or more. null: no.",
+    )
+    windows: Windows | None = Field(
+        default=None,
+        description="Decoding over time: 'experiment@windows' in config.yaml stands for this experiment in each of "
+        "these windows, 'experiment@t1' for that in the first. The source must know time. null: none.",
+    )
     checks: Checks = Field(default=Checks(), description="When a check of the data calls something suspect.")
     seeds: list[int] = Field(
         default=[1, 2, 3, 4, 5],
@@ -406,11 +503,12 @@ class Experiment(Settings):
         description="Changes of this file's keys by name, each a mapping of the same form. config.yaml asks for one as "
         "'experiment@name'.",
     )
-    metrics: list[Literal[CLASSIFICATION_METRICS + REGRESSION_METRICS]] = Field(
+    metrics: list[Literal[CLASSIFICATION_METRICS + ON_REQUEST + REGRESSION_METRICS]] = Field(
         default=[],
-        description="Measures in the tables, the main one first; empty: all of the task's. Classification: accuracy, "
-        "balanced_accuracy, roc_auc, log_loss, sensitivity, specificity, brier (Brier score), ece (expected "
-        "calibration error). Regression: mse, mae, r2.",
+        description="Measures in the tables, the main one first; empty: all of the task's but itr_bits. "
+        "Classification: accuracy, balanced_accuracy, roc_auc, log_loss, sensitivity, specificity, brier (Brier "
+        "score), ece (expected calibration error), itr_bits (information transfer in bits a trial). Regression: mse, "
+        "mae, r2.",
     )
     positive: Annotated[str, BeforeValidator(_as_class, json_schema_input_type=str | int)] | None = Field(
         default=None,
@@ -438,10 +536,8 @@ class Experiment(Settings):
         if isinstance(source, dict) and source.get("kind") == "simulation":
             filled["source"] = AS_PUBLISHED_SIMULATION | source
         if isinstance(representations, dict):
-            listed = {name: {"sizes": one} if isinstance(one, list) else one for name, one in representations.items()}
             filled["representations"] = {
-                name: {"fit_on": "train_and_validation"} | one if isinstance(one, dict) else one
-                for name, one in listed.items()
+                name: _merged(_published(source, name, one), _long(one)) for name, one in representations.items()
             }
         return filled
 
@@ -472,10 +568,73 @@ class Experiment(Settings):
     @field_validator("variants")
     @classmethod
     def _no_switch(cls, variants: dict) -> dict:
-        taken = sorted(set(variants) & set(SWITCHES))
+        taken = sorted(set(variants) & {*SWITCHES, SHUFFLED, WINDOWS})
         if taken:
-            raise ValueError(f"{', '.join(taken)}: taken by a switch between the protocols; choose another name")
+            raise ValueError(
+                f"{', '.join(taken)}: taken by a switch between the protocols, or another variant that all experiments "
+                "have; choose another name"
+            )
         return variants
+
+    @model_validator(mode="after")
+    def _seeds_fit_the_split(self) -> "Experiment":
+        split, k = self.split, self.splits_per_permutation
+        if split.scheme == "repeated" and not self.shuffle:
+            return self
+        if min(self.seeds) < 1:
+            raise ValueError("seeds: with 'split.scheme', 'shuffle' or both they count from 1; leave 0 out")
+        length = k if self.shuffle else split.folds if split.scheme == "folds" else 1
+        if split.scheme == "folds" and length % split.folds:
+            raise ValueError(
+                f"shuffle.splits: {length} is no multiple of the {split.folds} folds, so that a permutation would not "
+                f"test every unit equally often; give {split.folds}, or remove the key"
+            )
+        rounds = {(seed - 1) // length for seed in self.seeds}
+        if len(rounds) * length != len(self.seeds):
+            what = "permutation" if self.shuffle else "repetition of the folds"
+            raise ValueError(
+                f"seeds: each {what} takes {length} seeds in a row, from 1 on, and {len(self.seeds)} seeds are not "
+                f"whole ones; set 'seeds: {length * len(rounds)}', or another multiple of {length}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_can_be_shuffled(self) -> "Experiment":
+        if not self.shuffle:
+            return self
+        if self.source.kind == "simulation":
+            raise ValueError("shuffle: 'kind: simulation' draws new data for every seed already; remove it")
+        if self.split.scheme == "sessions" and not self.shuffle.splits:
+            raise ValueError(
+                "shuffle.splits: with 'split.scheme: sessions' say how many sessions a permutation tests, such as all "
+                "four: 'shuffle: {splits: 4}'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> "Experiment":
+        if self.windows:
+            try:
+                for window in self.windows.each.values():
+                    self.source.with_window(window)
+            except ValueError as error:
+                raise ValueError(f"windows: {error}") from None
+            taken = sorted(set(self.variants) & set(self.windows.each))
+            if taken:
+                raise ValueError(f"variants: {', '.join(taken)}: taken by a window of 'windows'; choose another name")
+        return self
+
+    @property
+    def splits_per_permutation(self) -> int:
+        """Seeds that share a permutation of the labels; without ``shuffle`` of no meaning."""
+        given = self.shuffle.splits if self.shuffle else None
+        return given or (self.split.folds if self.split.scheme == "folds" else 1)
+
+    @property
+    def window_changes(self) -> dict[str, dict[str, Any]]:
+        """What each variant of ``windows`` changes, by its name."""
+        each = self.windows.each if self.windows else {}
+        return {name: {"source": self.source.with_window(window), "windows": None} for name, window in each.items()}
 
     @model_validator(mode="after")
     def _comparators_fit(self) -> "Experiment":
@@ -502,9 +661,10 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> "Experiment":
         fitting = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+        allowed = (*fitting, *(ON_REQUEST if self.task == "classification" else ()))
         for metric in self.metrics:
-            if metric not in fitting:
-                raise ValueError(f"metrics: {metric!r} does not fit {self.task}; allowed: {', '.join(fitting)}")
+            if metric not in allowed:
+                raise ValueError(f"metrics: {metric!r} does not fit {self.task}; allowed: {', '.join(allowed)}")
         if not self.metrics:
             object.__setattr__(self, "metrics", list(fitting))
         return self
@@ -523,6 +683,20 @@ class Experiment(Settings):
         return {f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]): part for part in parts}
 
 
+def _published(source: Any, modality: str, choice: Any) -> dict[str, Any]:
+    """Return the keys of a modality's representations that the authors' code has other values for."""
+    kinds = {get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(AnySource)[0])}
+    named = source.get("kind") if isinstance(source, dict) else getattr(source, "kind", None)
+    known = isinstance(named, str) and named in kinds
+    published = kinds[named].published_representations.get(modality, {}) if known else {}
+    choice = _long(choice)
+    front = choice.get("before") if isinstance(choice, dict) else None
+    if not isinstance(front, dict) or front.get("kind", "none") == "none":
+        # Nothing comes before, so nothing can be said of what it is fitted on.
+        published = {key: value for key, value in published.items() if key != "before"}
+    return {"fit_on": "train_and_validation"} | published
+
+
 SWITCHES = {
     **{key: {"cohort": {key: value}} for key, value in AS_PUBLISHED["cohort"].items()},
     **{key: {"ensemble": {key: value}} for key, value in AS_PUBLISHED["ensemble"].items()},
@@ -530,13 +704,19 @@ SWITCHES = {
     "cooperative": {"cooperative": AS_PUBLISHED["cooperative"]},
     "split": {"split": AS_PUBLISHED["split"]},
     "late_fusion": {"late_fusion": AS_PUBLISHED["late_fusion"]},
-    "fit_on": {"representations": {"fit_on": "train_and_validation"}},
+    "fit_on": {"representations": {}},
     "as_published": {"protocol": "as_published"},
 }
 """Variants that every experiment has: each switch between the two protocols by itself, and all together."""
+SHUFFLED = "shuffled"
+"""The variant with shuffled labels, which every experiment has, too."""
+WINDOWS = "windows"
+"""Stands for every variant that slides the window along the trial."""
 
 
-def with_variant(content: dict[str, Any], variant: str) -> dict[str, Any]:
+def with_variant(
+    content: dict[str, Any], variant: str, more: dict[str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return an experiment's content with the keys of a variant changed.
 
     Parameters
@@ -544,14 +724,17 @@ def with_variant(content: dict[str, Any], variant: str) -> dict[str, Any]:
     content : dict
         As read from the file, its own ``variants`` included.
     variant : str
-        A name of :data:`SWITCHES` or of the experiment's ``variants``, or several joined by ``+``.
+        A name of :data:`SWITCHES`, of the experiment's ``variants`` or of ``more``, :data:`SHUFFLED`, or several joined
+        by ``+``.
+    more : dict of str to dict, optional
+        Further variants, see :attr:`Experiment.window_changes`.
 
     Raises
     ------
     ValueError
         No such variant.
     """
-    known = SWITCHES | (content.get("variants") or {})
+    known = SWITCHES | {SHUFFLED: {}} | (content.get("variants") or {}) | (more or {})
     changed = {key: value for key, value in content.items() if key != "variants"}
     for name in variant.split("+"):
         if name not in known:
@@ -559,20 +742,46 @@ def with_variant(content: dict[str, Any], variant: str) -> dict[str, Any]:
         changes = known[name]
         if name == "fit_on":
             # The switch is of every modality, whatever they are called.
+            source, chosen = changed.get("source"), changed.get("representations") or {}
+            chosen = chosen if isinstance(chosen, dict) else {}
+            published = {name: _published(source, name, one) for name, one in chosen.items()}
             changes = {
-                "representations": dict.fromkeys(changed.get("representations") or {}, changes["representations"])
+                "representations": {
+                    name: {key: keys[key] for key in ("fit_on", "before") if key in keys}
+                    for name, keys in published.items()
+                }
             }
+        if name == SHUFFLED:
+            changes = _shuffled(changed)
         changed = _merged(changed, changes)
     changed["title"] = f"{changed.get('title', '')} [{variant}]"
     return changed
 
 
+def _shuffled(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes of the variant ``shuffled``: every permutation is tested as the experiment itself is."""
+    split, seeds = content.get("split") or {}, content.get("seeds", Experiment.model_fields["seeds"].default)
+    folds, sessions = split.get("folds", Split().folds), seeds if isinstance(seeds, int) else len(seeds)
+    splits = {"folds": folds, "sessions": sessions}.get(split.get("scheme"), 1)
+    # Enough permutations for a p below 0.05, and whole ones.
+    permutations = max(20, -(-100 // splits))
+    return {"shuffle": {"splits": splits}, "seeds": splits * permutations, "seeds_per_block": 25}
+
+
 def _merged(old: Any, new: Any) -> Any:
     if not isinstance(new, dict):
         return new
-    # A list of representations is short for a mapping with 'sizes'.
-    old = {"sizes": old} if isinstance(old, list) else old if isinstance(old, dict) else {}
+    old = _long(old)
+    old = old if isinstance(old, dict) else {}
     return old | {key: _merged(old.get(key), value) for key, value in new.items()}
+
+
+def _long(given: Any) -> Any:
+    """Return the mappings that a list of representations, and the name of what comes before them, are short for."""
+    given = {"sizes": given} if isinstance(given, list) else given
+    if isinstance(given, dict) and "before" in given:
+        return given | {"before": with_kind(given["before"])}
+    return given
 
 
 def _labelled(given: Any) -> Any:
@@ -586,10 +795,11 @@ def _labelled(given: Any) -> Any:
 class Comparison(Settings):
     """What is compared across experiments."""
 
-    kind: Literal["settings", "ablation", "penalties"] = Field(
+    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time"] = Field(
         description="'settings': methods and ensembles by experiment. 'ablation': the first experiment against its "
         "variants, paired by seed. 'penalties': who teaches (the first experiment's teaching, nobody, a variant's), by "
-        "penalty."
+        "penalty. 'permutation': the first experiment against the second, the same with shuffled labels, with p "
+        "values. 'over_time': the same experiment in sliding windows, and if wanted the same with shuffled labels."
     )
     title: str = Field(description="One line for tables and figures.")
     experiments: Annotated[
@@ -598,7 +808,8 @@ class Comparison(Settings):
     ] = Field(
         min_length=1,
         description="Some of the study's experiments, as they are called there, in the order wanted: a list, or a "
-        "mapping of labels for tables and figures to experiments. An ablation needs two.",
+        "mapping of labels for tables and figures to experiments. An ablation needs two, a permutation test the "
+        "experiment and 'experiment@shuffled', decoding over time 'experiment@windows'.",
     )
 
     @model_validator(mode="after")
@@ -608,6 +819,11 @@ class Comparison(Settings):
             raise ValueError(f"experiments: each may stand once, found {', '.join(names)}")
         if self.kind == "ablation" and len(names) < 2:
             raise ValueError("experiments: an ablation needs a variant beside the first experiment")
+        if self.kind == "permutation" and len(names) != 2:
+            raise ValueError(
+                "experiments: a permutation test needs two, the experiment and 'experiment@shuffled', found "
+                f"{len(names)}"
+            )
         return self
 
 
@@ -618,7 +834,8 @@ class Study(Settings):
         min_length=1,
         description="Names of files in config/experiments/ (without .yaml), or paths of .yaml files; one name will do, "
         "or names with commas between them. An experiment is called as its file is. 'name@variant' is the experiment "
-        "with the changes of a variant of its own or of a switch between the protocols; 'a+b' are several changes.",
+        "with the changes of a variant of its own, of a switch between the protocols, or 'shuffled' labels; 'a+b' are "
+        "several changes. 'name@windows' is the experiment in each of its windows.",
     )
     seeds: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Number of seeds of every experiment, instead of what its file says."

@@ -33,6 +33,9 @@ class Source(Settings):
     """Whether the source's module has ``look``, which draws the data themselves."""
     has_truth: ClassVar[bool] = False
     """Whether the source knows the latent variables behind its data, and assembles them as :data:`TRUTH`."""
+    published_representations: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Keys of a modality's representations that ``protocol: as_published`` sets for this kind, where the experiment
+    does not, beside those that it sets for all. What it says of ``before`` counts where the experiment has one."""
     wheels: ClassVar[tuple[str, ...]] = ()
     """Packages of ``metafusion.sources.wheels`` that hold the source's files."""
 
@@ -57,6 +60,23 @@ class Source(Settings):
     def label_proxies(self) -> dict[str, list[str]]:
         """Columns among the features, by modality, that nearly say the label: the account of the data names them."""
         return {}
+
+    @property
+    def time_window(self) -> tuple[float, float] | None:
+        """The stretch of a trial (s) that the features come from; None where the source knows no time."""
+        return getattr(self, "window", None)
+
+    def with_window(self, window: tuple[float, float]) -> dict[str, Any]:
+        """What to change in these settings so that features come from another window of the trials (s).
+
+        Raises
+        ------
+        ValueError
+            The source knows no time.
+        """
+        if "window" not in type(self).model_fields:
+            raise ValueError(f"'kind: {self.kind}' has no window in time; remove 'windows'")
+        return {"window": list(window)}
 
     def settings_of(self, modality: str) -> dict[str, Any]:
         """What of these settings the chunks of a modality depend on: a change of others does not touch them."""

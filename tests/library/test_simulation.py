@@ -49,10 +49,15 @@ FOUR = {
 }
 
 
+def least_squares(design, response):
+    """By the normal equations: these designs are well conditioned, and many are fitted."""
+    return np.linalg.solve(design.T @ design, design.T @ response)
+
+
 def unexplained(response, *columns):
     """Unbiased variance that a least-squares fit leaves."""
     design = np.column_stack([np.ones(len(response)), *columns])
-    residual = response - design @ np.linalg.lstsq(design, response)[0]
+    residual = response - design @ least_squares(design, response)
     return residual @ residual / (len(response) - design.shape[1])
 
 
@@ -103,7 +108,7 @@ def test_variance_that_a_modality_leaves_unexplained_is_the_analytic_one(setting
 
 def fitted(response, latents):
     design = np.column_stack([np.ones(len(response)), latents])
-    return design @ np.linalg.lstsq(design, response)[0]
+    return design @ least_squares(design, response)
 
 
 def test_the_mean_of_both_sides_best_answers_leaves_a_quarter_of_the_variance():

@@ -33,7 +33,7 @@ def cohorts(draw):
     return table_of(sizes, targets)
 
 
-few = settings(max_examples=20)
+few = settings(max_examples=12)
 fractions = st.floats(0.15, 0.6)
 seeds = st.integers(0, 2**31)
 

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.workflow
 
 def would_rerun(study, *options):
     """Rules (with their experiment) that a dry run lists."""
-    printed = study.succeed("--dry-run", *options)
+    return rules_in(study.succeed("--dry-run", *options))
+
+
+def rules_in(printed):
     jobs = re.findall(r"^(?:local)?rule (\w+):(.*?)(?=^\[|\Z)", printed, flags=re.MULTILINE | re.DOTALL)
     return {(rule, (re.search(r"experiment=(\w+)", text) or [None, None])[1]) for rule, text in jobs}
 
@@ -65,37 +68,37 @@ EDITS = {
 FAMILIES = {"metafusion/comparators/linear.py": {"linear"}, "metafusion/cohort/packed.py": {"networks"}}
 
 
+@pytest.fixture(scope="module")
+def printed_after(finished):
+    """A function that returns what a dry run prints after an edit of a module, asked once."""
+    printed = {}
+
+    def dry_run(module):
+        if module not in printed:
+            undo = edit_code(finished, module)
+            try:
+                printed[module] = finished.succeed("--dry-run")
+            finally:
+                undo()
+        return printed[module]
+
+    return dry_run
+
+
 @pytest.mark.parametrize("module", EDITS)
-def test_an_edit_of_a_module_reruns_what_depends_on_it(finished, module):
-    undo = edit_code(finished, module)
-    try:
-        assert would_rerun(finished) == EDITS[module]
-    finally:
-        undo()
+def test_an_edit_of_a_module_reruns_what_depends_on_it(printed_after, module):
+    assert rules_in(printed_after(module)) == EDITS[module]
 
 
 @pytest.mark.parametrize("module", FAMILIES)
-def test_an_edit_reruns_the_families_of_comparators_that_depend_on_it(finished, module):
-    undo = edit_code(finished, module)
-    try:
-        printed = finished.succeed("--dry-run")
-    finally:
-        undo()
-    assert set(re.findall(r"experiment=tiny, .*?family=(\w+)", printed)) == FAMILIES[module]
+def test_an_edit_reruns_the_families_of_comparators_that_depend_on_it(printed_after, module):
+    assert set(re.findall(r"experiment=tiny, .*?family=(\w+)", printed_after(module))) == FAMILIES[module]
 
 
-def test_an_edit_of_a_source_reruns_its_experiment_only(finished):
-    undo = edit_code(finished, "metafusion/sources/tables.py")
-    try:
-        found = would_rerun(finished)
-        assert {rule for rule, experiment in found if experiment == "drawn"} == set()
-        assert ("preprocess_chunk", "tiny") in found
-    finally:
-        undo()
-
-
-def test_nothing_is_stale_without_an_edit(finished):
-    assert would_rerun(finished) == set()
+def test_an_edit_of_a_source_reruns_its_experiment_only(printed_after):
+    found = rules_in(printed_after("metafusion/sources/tables.py"))
+    assert {rule for rule, experiment in found if experiment == "drawn"} == set()
+    assert ("preprocess_chunk", "tiny") in found
 
 
 def drawn_cohort(**keys):
@@ -136,8 +139,14 @@ SETTINGS = {
     "stacking switched off": ({"tiny": {"ensemble": {"stacking_epochs": 0}}}, in_one("tiny", *LATER)),
     "cohort": ({"tiny": {"cohort": TABLES["cohort"] | {"epochs": 4}}}, in_one("tiny", *TRAINED)),
     "repetition": (drawn_cohort(repetition=1), in_one("drawn", *TRAINED)),
-    "what no comparator of the experiment uses": ({"drawn": {"cooperative": {"agreements": [0]}}}, set()),
-    "variants that nobody asked for": ({"tiny": {"variants": {"long": {"cohort": {"epochs": 99}}}}}, set()),
+    "what nobody uses": (
+        {
+            # No comparator of the experiment, and a variant that nobody asked for.
+            "drawn": {"cooperative": {"agreements": [0]}},
+            "tiny": {"variants": {"long": {"cohort": {"epochs": 99}}}},
+        },
+        set(),
+    ),
     "random state of the split": (
         {"tiny": {"split": {"random_state": "seed"}}},
         in_one("tiny", "split_samples", "describe_data", "extract_latents", *TRAINED),
@@ -169,14 +178,15 @@ SETTINGS = {
 @pytest.mark.parametrize("key", SETTINGS)
 def test_a_changed_setting_reruns_what_reads_it(finished, key):
     changes, expected = SETTINGS[key]
-    (experiment, change), *_ = changes.items()
-    path = finished.folder / f"config/experiments/{experiment}.yaml"
-    before = path.read_text()
-    finished.change(experiment, **change)
+    paths = {experiment: finished.folder / f"config/experiments/{experiment}.yaml" for experiment in changes}
+    before = {path: path.read_text() for path in paths.values()}
+    for experiment, change in changes.items():
+        finished.change(experiment, **change)
     try:
         assert would_rerun(finished) == expected
     finally:
-        path.write_text(before)
+        for path, text in before.items():
+            path.write_text(text)
 
 
 def test_how_a_training_runs_is_no_part_of_its_result(finished):
