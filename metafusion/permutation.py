@@ -13,6 +13,8 @@ from metafusion.statistics import LEVEL, values_by_seed
 
 LABELS_STREAM = 2
 """Purpose of the random stream of a permutation; those of splits are 0 and 1."""
+FEWEST_EXCHANGED = 0.5
+"""Share of samples (or of subjects) that must stand among others of another label."""
 FEWEST_PERMUTATIONS = 19
 """Below which no p can be 0.05 or less: the smallest is 1 / (1 + permutations)."""
 COLUMNS = ["method", "family", "metric", "observed", "mean", "low", "high", "p", "permutations", "splits"]
@@ -45,7 +47,7 @@ def shuffled(assembled: Assembled, settings: Shuffle, permutations: int, unit: s
     Raises
     ------
     UserError
-        Nothing could be exchanged: in no group do labels differ.
+        Hardly anything could be exchanged: in most groups all labels are the same.
     """
     samples = assembled.samples
     subjects, groups = samples["subject"], _groups(samples, settings.within)
@@ -55,11 +57,13 @@ def shuffled(assembled: Assembled, settings: Shuffle, permutations: int, unit: s
     # A subject is exchanged with those that stand in the same groups.
     stands = pd.Series(groups).groupby(blocks.to_numpy(), sort=True).agg(lambda some: tuple(sorted(set(some))))
     groups = pd.factorize(stands.to_numpy())[0]
-    if labels.groupby(groups).nunique().max() < 2:
+    mixed = labels.groupby(groups).transform("nunique") > 1
+    if mixed.mean() < FEWEST_EXCHANGED:
         what = "subjects, whose samples all have one label," if whole else "samples"
         raise UserError(
-            f"shuffle.within: {settings.within}: all {what} among which labels would be exchanged have the same one, "
-            "so that nothing changes; set 'shuffle: {within: everything}'"
+            f"shuffle.within: {settings.within}: only {mixed.sum()} of {len(mixed)} {what} stand among others of "
+            "another label, so that hardly anything would change, and p would say nothing; a wider 'within' exchanges "
+            "more, but is right only if what it mixes (sessions, subjects) differs in nothing but the label"
         )
     parts = []
     for permutation in range(1, permutations + 1):

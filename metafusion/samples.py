@@ -245,6 +245,30 @@ def original_ids(samples: pd.Series) -> pd.Series:
     return samples.str.partition(REPEATED)[0]
 
 
+def first_permutation(
+    samples: pd.DataFrame, people: pd.DataFrame, exclusions: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the first permutation, where labels are shuffled: the others are the same samples again.
+
+    Parameters
+    ----------
+    samples, people, exclusions : DataFrame
+        As :func:`write` stores them.
+
+    Returns
+    -------
+    samples, people, exclusions : DataFrame
+        As they are where nothing is shuffled. The exclusions have the ids of the permutation.
+    """
+    if not samples["sample"].str.contains(REPEATED, regex=False).any():
+        return samples, people, exclusions
+    ending = f"{REPEATED}1"
+    samples, people = (
+        table[table["sample"].str.endswith(ending)].reset_index(drop=True) for table in (samples, people)
+    )
+    return samples, people, exclusions.assign(sample=exclusions["sample"] + ending)
+
+
 def feature_matrix(features: str | Path, modality: str, samples: pd.Series) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read the features of some samples.
 

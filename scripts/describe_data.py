@@ -12,6 +12,7 @@ from metafusion.account.participants import participants_table
 from metafusion.account.tripod import Setting, tripod_table
 from metafusion.config.checks import Checks
 from metafusion.files import read_table, write_table
+from metafusion.samples import first_permutation
 from metafusion.svg import save
 from metafusion.workflow.chunks import by_modality
 from metafusion.workflow.job import job
@@ -19,15 +20,13 @@ from metafusion.workflow.job import job
 with job(snakemake) as (input, output, params, log):
     splits = joined(map(read_table, input.splits))
     classes, unit = params.task == "classification", params.split["unit"]
-    samples, people = read_table(input.samples), read_table(input.people)
+    samples, people, exclusions = first_permutation(*map(read_table, (input.samples, input.people, input.exclusions)))
     data = Data(samples, people, splits, Path(input.features), params.modalities, classes, unit)
     preprocessed, having = by_modality(input.preprocessed), data.having()
-    flow = flow_table(samples, read_table(input.exclusions), having)
+    flow = flow_table(samples, exclusions, having)
     columns = columns_table(data, preprocessed)
     # By name, so that experiments without volumes do not wait for what reads them.
-    quality = quality_of(
-        preprocessed, lambda folders: import_module("metafusion.preprocess.mri").quality_table(folders)
-    )
+    quality = quality_of(preprocessed, lambda some: import_module("metafusion.preprocess.mri").quality_table(some))
     leakage = leakage_table(data, quality, Checks(**params.checks), params.proxies)
     setting = Setting(snakemake.wildcards.experiment, params.title, params.kind, params.simulated, params.split)
     write_table(flow, output.flow)

@@ -190,6 +190,11 @@ def _check_comparison(comparison: Comparison, experiments: dict[str, Experiment]
                 f"experiments: a permutation test needs the experiment itself and then the same with shuffled labels, "
                 f"found {first} and {second}; name 'experiment' and 'experiment@shuffled'"
             )
+        if _pipeline(observed) != _pipeline(shuffled):
+            raise UserError(
+                f"experiments: {first} and {second} differ in more than shuffled labels, so that no p can be told; "
+                f"name {first} and the same with shuffled labels"
+            )
         wanted = set(range(1, shuffled.splits_per_permutation + 1))
         if not wanted <= set(observed.seeds):
             raise UserError(
@@ -209,6 +214,22 @@ def _check_comparison(comparison: Comparison, experiments: dict[str, Experiment]
                 f"experiments: {', '.join(twice)} have the same window; name one experiment in windows that differ, "
                 "and others in a comparison of their own"
             )
+        pipelines = [_pipeline(one, windows=True) for one in named.values()]
+        other = [name for name, one in zip(named, pipelines, strict=True) if one != pipelines[0]]
+        if other:
+            raise UserError(
+                f"experiments: {other[0]} differs from {next(iter(named))} in more than its window; name one "
+                "experiment in several windows, and others in a comparison of their own"
+            )
+
+
+def _pipeline(experiment: Experiment, windows: bool = False) -> dict[str, Any]:
+    """Return what an experiment does, without what its labels are; with ``windows`` also without when it looks."""
+    told = {"title", "description", "variants", "windows", "shuffle", "seeds", "seeds_per_block"}
+    done = experiment.model_dump(exclude=told)
+    for key in experiment.source.with_window((0.0, 1.0)) if windows else ():
+        done["source"].pop(key)
+    return done
 
 
 def _refuse_missing_files(path: Path, experiment: Experiment) -> None:

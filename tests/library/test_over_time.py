@@ -88,6 +88,8 @@ def test_windows_and_other_variants_go_together(study):
         (["rat@t1", "rat@t1+few"], ["rat@t1", "rat@t1+few"], "over_time", r"rat@t1, rat@t1\+few have the same window"),
         (["rat", "rat@few"], ["rat", "rat@few"], "permutation", "found rat and rat@few; name 'experiment' and"),
         (["rat", "rat@shuffled"], ["rat@shuffled", "rat"], "permutation", "found rat@shuffled and rat"),
+        (["rat", "rat@few+shuffled"], ["rat", "rat@few+shuffled"], "permutation", "differ in more than shuffled"),
+        (["rat@t1", "rat@t2+few"], ["rat@t1", "rat@t2+few"], "over_time", "in more than its window"),
         (["rat"], ["rat"], "permutation", "a permutation test needs two.*found 1"),
         (["rat@t9"], None, "over_time", "no variant 't9'"),
     ],

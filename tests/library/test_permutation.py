@@ -13,7 +13,7 @@ from metafusion.errors import UserError
 from metafusion.figures import Words, save
 from metafusion.methods import family_of
 from metafusion.permutation import permutation_table, shuffled, too_few
-from metafusion.samples import Assembled, check, feature_matrix, write
+from metafusion.samples import Assembled, check, feature_matrix, first_permutation, write
 
 WORDS = Words("Odours", "accuracy", simulated=True)
 
@@ -95,8 +95,28 @@ def test_subjects_with_one_label_each_exchange_it_as_a_whole():
 @pytest.mark.parametrize(("within", "unit"), [("session", "sample"), ("subject", "sample"), ("subject", "subject")])
 def test_labels_that_nothing_can_change_are_refused(within, unit):
     samples = trials(["a", "a", "b", "b"], subject=["p", "p", "q", "q"], session="one")
-    with pytest.raises(UserError, match=f"within: {within}.*within: everything"):
+    with pytest.raises(UserError, match=f"within: {within}: only 0 of .* a wider 'within'"):
         shuffled(assembled_of(samples), Shuffle(within=within), 2, unit)
+
+
+def test_a_permutation_that_would_change_two_labels_of_forty_is_refused():
+    # Whoever has one label is exchanged with nobody, since one subject has two.
+    subjects = [f"p{number:02d}" for number in range(20) for _ in range(2)]
+    labels = ["a", "b", *(["a", "a", "b", "b"] * 10)[2:]]
+    samples = trials(labels, subject=subjects, session="one")
+    with pytest.raises(UserError, match="only 2 of 40 samples stand among others of another label"):
+        shuffled(assembled_of(samples), Shuffle(), 2, "subject")
+
+
+def test_the_account_is_of_the_first_permutation():
+    samples = trials(["a", "b", "a", "b"], subject=["p", "p", "q", "q"], session="one")
+    repeated = shuffled(assembled_of(samples), Shuffle(), 3, "sample")
+    out = pd.DataFrame({"sample": ["x"], "subject": ["p"], "modality": ["lfp"], "reason": ["why"]})
+    first, people, exclusions = first_permutation(repeated.samples, repeated.people, out)
+    assert first["sample"].tolist() == [f"{name}~permutation1" for name in samples["sample"]]
+    assert people["sample"].tolist() == first["sample"].tolist()
+    assert exclusions["sample"].tolist() == ["x~permutation1"]
+    assert first_permutation(samples, samples, out)[2] is out
 
 
 def test_numbers_are_shuffled_too():
