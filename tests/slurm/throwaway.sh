@@ -74,10 +74,19 @@ CONF
 }
 
 stop() {
-    for name in slurmd.n1 slurmd.n2 slurmctld munge/; do
-        local file="$FOLDER/${name%/}.pid"
-        [ "$name" = munge/ ] && file="$FOLDER/munge/pid"
-        [ -f "$file" ] && kill "$(cat "$file")" 2> /dev/null || true
+    local pids=() file pid
+    for file in "$FOLDER"/slurmd.n1.pid "$FOLDER"/slurmd.n2.pid "$FOLDER"/slurmctld.pid "$FOLDER"/munge/pid; do
+        [ -f "$file" ] && pids+=("$(cat "$file")")
+    done
+    for pid in "${pids[@]}"; do
+        kill "$pid" 2> /dev/null || true
+    done
+    # They write their state at the end; whoever deletes the folder afterwards must not meet them.
+    for pid in "${pids[@]}"; do
+        for _ in $(seq 100); do
+            kill -0 "$pid" 2> /dev/null || break
+            sleep 0.2
+        done
     done
 }
 
