@@ -91,7 +91,7 @@ def check(assembled: Assembled, task: Task, modalities: list[str], unit: str = "
         rows = blind[["sample", "subject"]].assign(modality="", reason="in none of the modalities used")
         exclusions = pd.concat([exclusions, rows], ignore_index=True)
         samples = samples[samples["sample"].isin(seen)]
-    samples["target"] = _check_target(samples, task, unit, assembled.target_origin)
+    samples["target"] = _check_target(samples, task, unit, assembled.target_origin, _left_out(exclusions))
     if "given_part" in samples:
         _check_given_parts(samples, unit)
     samples = samples.sort_values("sample", kind="stable") if "draw" not in samples else samples
@@ -140,7 +140,14 @@ def _check_features(
     return table.astype(dict.fromkeys(values.columns, np.float32))
 
 
-def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> pd.Series:
+def _left_out(exclusions: pd.DataFrame) -> str:
+    """Say why samples are out: where classes are too small, that is often the cause."""
+    reasons = exclusions.loc[exclusions["modality"].fillna("") == "", "reason"].value_counts()
+    listed = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.head(5).items())
+    return f". Left out before: {listed}; the logs of preprocess_chunk say more" if listed else ""
+
+
+def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str, left_out: str) -> pd.Series:
     target = samples["target"]
     if target.isna().any():
         without = samples.loc[target.isna(), "sample"]
@@ -163,7 +170,9 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> 
         raise UserError(f"{origin}: infinite values among the classes; clean the column")
     labels = _as_labels(target)
     if labels.nunique() < 2:
-        raise UserError(f"{origin}: constant (every sample is {labels.iloc[0]!r}); classification needs two classes")
+        raise UserError(
+            f"{origin}: constant (every sample is {labels.iloc[0]!r}); classification needs two classes{left_out}"
+        )
     _refuse_twins(labels, origin)
     counts = samples["subject"].groupby(labels).nunique() if unit == "subject" else labels.value_counts()
     rare = counts[counts < FEWEST_SUBJECTS]
@@ -171,8 +180,11 @@ def _check_target(samples: pd.DataFrame, task: Task, unit: str, origin: str) -> 
         shown = ", ".join(f"{name!r}: {count}" for name, count in rare.items())
         numeric = pd.api.types.is_numeric_dtype(target)
         hint = "; or, as the target holds numbers, set 'task: regression'" if numeric and len(counts) > 5 else ""
+        many = labels.value_counts()[rare.index].min() >= FEWEST_SUBJECTS
+        within = "; or, to decode within subjects, set 'split: {unit: sample}'" if many else ""
         raise UserError(
             f"{origin}: classes with fewer than {FEWEST_SUBJECTS} {unit}s ({shown}); merge them or leave them out{hint}"
+            f"{within if unit == 'subject' else ''}{left_out}"
         )
     return labels
 

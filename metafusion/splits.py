@@ -73,6 +73,8 @@ def split_samples(
         Too few units for the parts or folds, a class that a part would miss, no such session, a subject in sessions
         on both sides, or an official part with a scheme of its own.
     """
+    if unit == "subject" and _mostly_mixed(samples):
+        stratify = False
     table = pd.DataFrame({"sample": samples["sample"]})
     if scheme != "repeated":
         _refuse_given(samples, scheme)
@@ -207,6 +209,11 @@ def _split_once(
         left = rest if random_state == "seed" else None
     parts = parts.fillna("train")
     return column.map(parts).astype("str")
+
+
+def _mostly_mixed(samples: pd.DataFrame) -> bool:
+    """Tell whether most subjects have samples of several classes, as in trials: one of them is then by chance ahead."""
+    return (samples.groupby("subject")["target"].nunique() > 1).mean() > 0.5
 
 
 def _labels_of(units: pd.Series, targets: pd.Series) -> pd.Series:

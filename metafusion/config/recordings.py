@@ -13,7 +13,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from metafusion.config.base import Settings
 from metafusion.config.bids import sample_name, with_prefix
 from metafusion.config.source import Code, Source
-from metafusion.config.trials import Cleaning, ModalityName, SignalFeatures, Window
+from metafusion.config.trials import (
+    Cleaning,
+    ModalityName,
+    SignalFeatures,
+    Window,
+    refuse_bands_that_are_filtered_out,
+)
 from metafusion.config.volumes import Pattern, natural
 from metafusion.errors import UserError, did_you_mean
 
@@ -244,6 +250,7 @@ class Recordings(Source):
 
     @model_validator(mode="after")
     def _files_are_named_once(self) -> "Recordings":
+        refuse_bands_that_are_filtered_out(self.cleaning, self.modalities)
         if (self.folder is None) == (not self.sessions):
             raise ValueError("name 'folder' or 'sessions', one of them")
         if self.layout and self.folder is None:

@@ -12,7 +12,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from metafusion.config.base import Settings
 from metafusion.config.recordings import ChannelType, RecordedChannels, Recording, SafeName
 from metafusion.config.source import Code, Positive, Source
-from metafusion.config.trials import Cleaning, ModalityName, SignalFeatures, SpikeFeatures, Window
+from metafusion.config.trials import (
+    Cleaning,
+    ModalityName,
+    SignalFeatures,
+    SpikeFeatures,
+    Window,
+    refuse_bands_that_are_filtered_out,
+)
 from metafusion.config.volumes import natural
 from metafusion.errors import UserError, did_you_mean
 
@@ -112,6 +119,7 @@ class SpikeSource(Source):
 
     @model_validator(mode="after")
     def _modalities_are_known(self) -> "SpikeSource":
+        refuse_bands_that_are_filtered_out(self.cleaning, self.signals)
         if not self.modality_names:
             raise ValueError("there is no modality; name some in 'spikes' or 'signals'")
         twice = sorted(set(self.spikes) & set(self.signals))

@@ -1,5 +1,6 @@
 """What is made of trials: settings that every kind of source with recordings shares."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
@@ -103,6 +104,19 @@ class SpikeFeatures(Settings):
         if (self.count == "smoothed") != (self.smoothing is not None):
             raise ValueError("'smoothing' (in seconds) and 'count: smoothed' go together")
         return self
+
+
+def refuse_bands_that_are_filtered_out(cleaning: "Cleaning", groups: Mapping[str, SignalFeatures]) -> None:
+    """Raise ValueError if a band of a modality reaches beyond the low-pass, or half the rate after resampling."""
+    edges = {"lowpass": cleaning.lowpass, "half of resample": cleaning.resample and cleaning.resample / 2}
+    for name, group in groups.items():
+        for band, (_, high) in {**group.bands, **group.phase}.items():
+            for key, edge in edges.items():
+                if edge is not None and high > edge:
+                    raise ValueError(
+                        f"{name}: band {band!r} reaches to {high:g} Hz, beyond {key} ({edge:g} Hz), where nothing is "
+                        "left to see; lower the band, or raise that"
+                    )
 
 
 class Cleaning(Settings):

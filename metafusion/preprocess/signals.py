@@ -527,6 +527,10 @@ def cut(
             f"{where}no trial is left of {len(table)} events: {counts}; mend the window or the limits, or leave "
             "out the session"
         )
+    constant = np.ptp(data[places][..., inside_window], axis=-1).max(axis=0) == 0
+    if constant.any():
+        named = ", ".join(name for name, still in zip(channels, constant, strict=True) if still)
+        log.warning("%schannels that do not vary in any trial: %s; name them in bad_channels", where, named)
     metadata = table.iloc[[sound[place] for place in places]].assign(overlaps=shared).reset_index(drop=True)
     codes = {label: code for code, label in enumerate(sorted(set(metadata["label"])), start=1)}
     moments = metadata["onset_sample"] + raw.first_samp

@@ -321,3 +321,15 @@ def test_samples_survive_the_file(stored):
 
 def test_an_empty_table_of_exclusions_keeps_its_columns(stored):
     assert list(read_table(stored / "exclusions.tsv").columns) == ["sample", "subject", "modality", "reason"]
+
+
+def test_a_class_that_is_too_small_is_told_with_what_was_left_out_before():
+    samples = pd.DataFrame(
+        {"sample": [f"s{n}" for n in range(12)], "subject": ["p", "q"] * 6, "target": ["a", "a", "b", "b"] * 3}
+    )
+    features = {"x": pd.DataFrame({"sample": samples["sample"], "f": np.arange(12, dtype=np.float32)})}
+    out = pd.DataFrame({"sample": ["r"] * 2, "subject": "r", "modality": "", "reason": "file cannot be read"})
+    words = r"'b': 2.*set 'split: \{unit: sample\}'. Left out before: file cannot be read \(2 times\); the logs"
+    with pytest.raises(UserError, match=words):
+        check(Assembled(samples, features, out), "classification", ["x"])
+    assert len(check(Assembled(samples, features, out), "classification", ["x"], "sample").samples) == 12

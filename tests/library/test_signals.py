@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import signal as scipy_signal
 
-from metafusion.config.trials import Cleaning, SignalFeatures
+from metafusion.config.trials import Cleaning, SignalFeatures, refuse_bands_that_are_filtered_out
 from metafusion.errors import UserError
 from metafusion.preprocess import signals
 from metafusion.preprocess.trials import array_axes
@@ -662,3 +662,22 @@ def test_arrays_of_another_shape_are_refused():
     data, times = trials()
     with pytest.raises(UserError, match=r"shape \(4, 3, 400\) do not fit 3 channels and 399 times"):
         described(data, times[:-1], {"bins": 2})
+
+
+def test_channels_that_never_vary_are_named(caplog):
+    data = np.random.default_rng(0).standard_normal((2, 1000)) * 1e-6
+    data[1] = 0
+    raw = mne.io.RawArray(data, mne.create_info(["C3", "C4"], 100.0, "eeg"), verbose="ERROR")
+    with caplog.at_level("WARNING", logger="metafusion"):
+        signals.cut(raw, pd.DataFrame({"onset": [2.0, 4.0], "label": ["a", "b"]}), (0.0, 1.0), session="one")
+    assert "session 'one': channels that do not vary in any trial: C4; name them in bad_channels" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "words"), [({"lowpass": 40}, r"lowpass \(40 Hz\)"), ({"resample": 80}, "half of")]
+)
+def test_a_band_that_is_filtered_out_is_refused(cleaning, words):
+    groups = {"rhythms": SignalFeatures(bands={"mu": (8, 12), "gamma": (44, 49)})}
+    with pytest.raises(ValueError, match=f"rhythms: band 'gamma' reaches to 49 Hz, beyond {words}"):
+        refuse_bands_that_are_filtered_out(Cleaning(**cleaning), groups)
+    refuse_bands_that_are_filtered_out(Cleaning(lowpass=49, resample=98), groups)

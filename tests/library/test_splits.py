@@ -381,3 +381,12 @@ def test_with_random_state_seed_a_given_test_part_is_kept():
     found = splits_by_the_seed(samples, [1])["seed_1"]
     assert (found[:10] == "test").all()
     assert found[10:].value_counts().to_dict() == {"train": 30, "validation": 10}
+
+
+def test_subjects_that_have_all_classes_are_not_kept_in_proportion():
+    # Three subjects; a lost trial puts one class ahead in one of them, which says nothing of the subject.
+    samples = pd.DataFrame({"subject": [f"p{n}" for n in range(6) for _ in range(8)], "target": ["a", "b"] * 24})
+    samples = samples.assign(sample=[f"s{n:02d}" for n in range(48)]).drop(index=0).reset_index(drop=True)
+    parts = split_samples(samples, [1], test_fraction=0.3, validation_fraction=0.3)["seed_1"]
+    assert set(parts) == {"train", "validation", "test"}
+    assert parts.groupby(samples["subject"]).nunique().eq(1).all()
