@@ -46,7 +46,8 @@ def split_samples(
     unit : 'subject' or 'sample'
         What is drawn. With 'subject', all samples of one go to the same part.
     stratify : bool
-        Keep class proportions (of subjects by their most frequent class), when ``classes``.
+        Keep class proportions (of subjects by their most frequent class, unless most of them have samples of several
+        classes), when ``classes``.
     classes : bool
         Whether the target is a class.
     random_state : 'independent' or 'seed'
@@ -213,7 +214,8 @@ def _split_once(
 
 def _mostly_mixed(samples: pd.DataFrame) -> bool:
     """Tell whether most subjects have samples of several classes, as in trials: one of them is then by chance ahead."""
-    return (samples.groupby("subject")["target"].nunique() > 1).mean() > 0.5
+    classes = samples.groupby("subject")["target"].nunique()
+    return bool((classes >= 2).mean() > 0.5)
 
 
 def _labels_of(units: pd.Series, targets: pd.Series) -> pd.Series:

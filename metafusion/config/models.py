@@ -214,7 +214,11 @@ class Split(Settings):
         default="subject",
         description="'subject': no subject on two sides. 'sample': within-subject decoding, e.g. trials of one animal.",
     )
-    stratify: bool = Field(default=True, description="Keep the class proportions in every part (classification).")
+    stratify: bool = Field(
+        default=True,
+        description="Keep the class proportions in every part (classification): those of subjects by their most frequent "
+        "class, unless most subjects have samples of several.",
+    )
     random_state: Literal["independent", "seed"] = Field(
         default="independent",
         description="'independent': the test and the validation part of each seed are drawn from streams of their own. "
