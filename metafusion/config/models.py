@@ -216,8 +216,8 @@ class Split(Settings):
     )
     stratify: bool = Field(
         default=True,
-        description="Keep the class proportions in every part (classification): those of subjects by their most frequent "
-        "class, unless most subjects have samples of several.",
+        description="Keep the class proportions in every part (classification): those of subjects by their most "
+        "frequent class, unless most subjects have samples of several.",
     )
     random_state: Literal["independent", "seed"] = Field(
         default="independent",
