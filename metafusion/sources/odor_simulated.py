@@ -141,19 +141,23 @@ def _pink(draw: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def rates(source: OdorSimulated) -> np.ndarray:
-    """Draw how often each unit fires.
+    """Draw how often each unit fires. Before the poke it does not depend on the odour.
 
     Returns
     -------
     ndarray, shape (odours, units, bins)
         Spikes per second. The last ``silent_units`` have none.
     """
+    return np.where(centres() < 0, _rates(source, informed=False), _rates(source, informed=True))
+
+
+def _rates(source: OdorSimulated, informed: bool) -> np.ndarray:
     draw = np.random.default_rng([source.random_state, 2])
     baseline = np.exp(draw.normal(np.log(3.0), 0.7, source.units))
     fields = np.exp(-0.5 * ((centres() - draw.uniform(-0.25, 0.75, source.units)[:, None]) / FIELD) ** 2)
     tuning = TUNING * draw.normal(size=(len(ODORS), source.units))[responses(source.spikes_alike)]
     # Everybody fires more in the field; which odour it is only changes how much more.
-    heights = 1.0 + source.spike_strength * tuning[..., None]
+    heights = 1.0 + source.spike_strength * informed * tuning[..., None]
     values = baseline[:, None] * np.exp(fields * heights)
     values[:, source.units - source.silent_units :] = 0
     return values
@@ -173,8 +177,12 @@ def spikes(source: OdorSimulated, odors: np.ndarray) -> np.ndarray:
     ndarray of uint8, shape (trials, units, bins)
     """
     draw = np.random.default_rng([source.random_state, 3])
-    expected = rates(source) * WIDTH
+    expected = _rates(source, informed=True) * WIDTH
     counts = np.stack([draw.poisson(expected[odor]) for odor in odors])
+    # A stream of its own, so that what happens before the poke does not change what comes after it.
+    draw, before = np.random.default_rng([source.random_state, 4]), centres() < 0
+    expected = _rates(source, informed=False)[..., before] * WIDTH
+    counts[..., before] = np.stack([draw.poisson(expected[odor]) for odor in odors])
     return np.minimum(counts, np.iinfo(np.uint8).max).astype(np.uint8)
 
 

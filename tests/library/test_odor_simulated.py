@@ -176,6 +176,13 @@ def test_counts_are_poisson_with_the_rates_of_units_odours_and_times():
         assert found.var(axis=0)[active].sum() == pytest.approx(expected[active].sum(), rel=0.06)
 
 
+def test_no_unit_knows_the_odour_before_the_poke():
+    rates = odor_simulated.rates(source_of(spike_strength=1.0))
+    before = odor_simulated.centres() < 0
+    assert (rates[..., before] == rates[:1, :, before]).all()
+    assert not np.allclose(rates[0][:, ~before], rates[1][:, ~before])
+
+
 def test_silent_units_never_fire_and_others_do(rat):
     counts = arrays_of(rat)["spikes"]
     names = [str(number) for number in range(12)]
