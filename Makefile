@@ -1,12 +1,13 @@
 # make env    the environment in .venv, from the pinned requirements
 # make demo   the packaged experiments, and the report
 # make test   format check, lint and all tests
+# make slurm  a small experiment on a throw-away Slurm, where one is installed
 
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: env demo test check wheels clean
+.PHONY: env demo test slurm check wheels clean
 
 env: .venv/complete
 
@@ -37,6 +38,9 @@ wheels: env
 
 test: check wheels
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+slurm: env
+	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
 
 clean:
 	rm -rf .venv results resources logs .snakemake

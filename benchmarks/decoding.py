@@ -200,7 +200,6 @@ def _block(experiment, samples, seeds: list[int], features, folder: Path, clock:
     from metafusion.stacking import stack
     from metafusion.targets import classes_of
 
-    logging.getLogger("metafusion").setLevel(logging.ERROR)
     task, chosen, settings = experiment.task, experiment.representations, experiment.cohort
     with clock.stage("split"):
         options = experiment.split.model_dump()
@@ -288,4 +287,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("metafusion").setLevel(logging.ERROR)
     main()

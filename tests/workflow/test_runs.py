@@ -286,7 +286,7 @@ def test_a_student_that_diverges_is_named_and_left_out_and_the_others_finish(stu
         "metrics": ["mse"],
     }
     study.write({"wild": TABLES | changes})
-    study.succeed()
+    study.succeed("results/wild/tables/summary.tsv")
     folder = study.folder / "results/wild"
     students = pd.read_csv(folder / "cohort/1/students.tsv", sep="\t")
     selection = pd.read_csv(folder / "cohort/1/selection.tsv", sep="\t")

@@ -17,6 +17,7 @@ LACKING = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not s
 OPTIONS = ["--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
 
 pytestmark = [
+    pytest.mark.slurm,
     pytest.mark.workflow,
     pytest.mark.skipif(bool(LACKING), reason=f"Slurm is not installed: no {', '.join(LACKING)}"),
     pytest.mark.skipif(os.geteuid() != 0, reason="slurmd must be started by root"),
