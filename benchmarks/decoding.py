@@ -15,6 +15,7 @@ modality, paired by seed. `--part validation` tells those of the validation part
 
 import argparse
 import json
+import logging
 import os
 import platform
 import resource
@@ -185,8 +186,6 @@ def _students(experiment) -> int:
 
 def _block(experiment, samples, seeds: list[int], features, folder: Path, clock: Clock):
     """Return the scores of a block of seeds: everything that its jobs do, but for the exchange by files."""
-    import logging
-
     from metafusion import evaluation, extractors, latents
     from metafusion.cohort import block, stored
     from metafusion.cohort.runtime import Runtime
