@@ -22,6 +22,7 @@ def split_samples(
     random_state: Literal["independent", "seed"] = "independent",
     scheme: Literal["repeated", "folds", "sessions"] = "repeated",
     folds: int = 5,
+    cross_fitting: int = 0,
     seeds_per_draw: int = 1,
 ) -> pd.DataFrame:
     """Assign every sample to a part, for every seed.
@@ -58,6 +59,8 @@ def split_samples(
         of all. 'sessions': seed s tests the s-th session, in order of their names; all sessions of one name are one.
     folds : int
         K.
+    cross_fitting : int
+        Above 0 there is no validation part: what is not tested trains, see :mod:`metafusion.cross_fitting`.
     seeds_per_draw : int
         Seeds that share a draw, where samples have the column: 1 to that many have draw 1, and so on. Their numbers
         within it take the place of s above.
@@ -74,8 +77,7 @@ def split_samples(
         Too few units for the parts or folds, a class that a part would miss, no such session, a subject in sessions
         on both sides, or an official part with a scheme of its own.
     """
-    if unit == "subject" and _mostly_mixed(samples):
-        stratify = False
+    stratify = stratify and classes and not _mixed_subjects(samples, unit)
     table = pd.DataFrame({"sample": samples["sample"]})
     if scheme != "repeated":
         _refuse_given(samples, scheme)
@@ -88,12 +90,14 @@ def split_samples(
             raise UserError(f"seed {seed}: no sample belongs to this seed's draw")
         tested = None
         if scheme == "folds":
-            tested = _fold(used, place, seed, folds, unit, stratify and classes, random_state)
+            tested = _fold(used, place, seed, folds, unit, stratify, random_state)
         elif scheme == "sessions":
             tested = _session(used, place, seed, unit)
         fraction = test_fraction if tested is None else None
-        parts = _split_once(used, seed, fraction, validation_fraction, unit, stratify and classes, random_state, tested)
-        _check_parts(used, parts, seed, unit, classes)
+        parts = _split_once(used, seed, fraction, validation_fraction, unit, stratify, random_state, tested)
+        if cross_fitting:
+            parts = parts.replace("validation", "train")
+        _check_parts(used, parts, seed, unit, classes, ("train", "test") if cross_fitting else PARTS)
         table[f"seed_{seed}"] = parts.reindex(samples.index)
     used = table.drop(columns="sample").notna().any(axis=1)
     return table[used].reset_index(drop=True)
@@ -112,6 +116,40 @@ def _fold(
     samples: pd.DataFrame, place: int, seed: int, folds: int, unit: str, stratify: bool, random_state: str
 ) -> pd.Series:
     """Return which samples a fold tests; ``place`` counts the folds of all repetitions from 1."""
+    # All folds of a repetition come from the stream of its first seed.
+    first, fold = seed - (place - 1) % folds, (place - 1) % folds
+    own = first if random_state == "seed" else _own_stream(first, 0)
+    return _deal(samples, folds, unit, stratify, own, "folds") == fold
+
+
+def folds_of(samples: pd.DataFrame, folds: int, unit: str, stratify: bool, seed: int) -> pd.Series:
+    """Deal samples to folds, counted from 0.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        ``sample``, ``subject``, ``target``: all that a seed does not test.
+    folds : int
+    unit : 'subject' or 'sample'
+        With 'subject', all samples of one go to the same fold.
+    stratify : bool
+        Keep class proportions, as in :func:`split_samples`.
+    seed : int
+
+    Returns
+    -------
+    Series of int, length samples
+
+    Raises
+    ------
+    UserError
+        Fewer units, or units of a class, than folds.
+    """
+    stratify = stratify and not _mixed_subjects(samples, unit)
+    return _deal(samples, folds, unit, stratify, _own_stream(seed, 2), "cross_fitting")
+
+
+def _deal(samples: pd.DataFrame, folds: int, unit: str, stratify: bool, random_state: int, key: str) -> pd.Series:
     column = samples[unit]
     labels = _labels_of(column, samples["target"])
     counts = labels.value_counts() if stratify else pd.Series({"all": len(labels)})
@@ -120,16 +158,15 @@ def _fold(
             f"class {counts.idxmin()!r} has {counts.min()} {unit}s" if stratify else f"there are {len(labels)} {unit}s"
         )
         raise UserError(
-            f"split: {rarest}, too few for {folds} folds; set 'folds: {max(2, counts.min())}'"
+            f"split: {rarest}, too few for {folds} folds; set '{key}: {max(2, counts.min())}'"
             + (", merge rare classes, or set 'stratify: false'" if stratify else "")
         )
-    # All folds of a repetition come from the stream of its first seed.
-    first, fold = seed - (place - 1) % folds, (place - 1) % folds
-    own = first if random_state == "seed" else _own_stream(first, 0)
     kind = StratifiedKFold if stratify else KFold
-    splits = kind(folds, shuffle=True, random_state=own).split(np.zeros(len(labels)), labels.to_numpy())
-    _, tested = list(splits)[fold]
-    return column.isin(labels.index[tested])
+    fold = pd.Series(0, index=labels.index)
+    splits = kind(folds, shuffle=True, random_state=random_state).split(np.zeros(len(labels)), labels.to_numpy())
+    for number, (_, held) in enumerate(splits):
+        fold.iloc[held] = number
+    return column.map(fold)
 
 
 def _session(samples: pd.DataFrame, place: int, seed: int, unit: str) -> pd.Series:
@@ -212,8 +249,13 @@ def _split_once(
     return column.map(parts).astype("str")
 
 
-def _mostly_mixed(samples: pd.DataFrame) -> bool:
-    """Tell whether most subjects have samples of several classes, as in trials: one of them is then by chance ahead."""
+def _mixed_subjects(samples: pd.DataFrame, unit: str) -> bool:
+    """Tell whether subjects are split of whom most have samples of several classes, as in trials.
+
+    Their most frequent class is then by chance ahead.
+    """
+    if unit != "subject":
+        return False
     classes = samples.groupby("subject")["target"].nunique()
     return bool((classes >= 2).mean() > 0.5)
 
@@ -225,17 +267,19 @@ def _labels_of(units: pd.Series, targets: pd.Series) -> pd.Series:
     return ordered.drop_duplicates("unit").set_index("unit")["target"].sort_index()
 
 
-def _check_parts(samples: pd.DataFrame, parts: pd.Series, seed: int, unit: str, classes: bool) -> None:
+def _check_parts(
+    samples: pd.DataFrame, parts: pd.Series, seed: int, unit: str, classes: bool, wanted: tuple[str, ...]
+) -> None:
     if unit == "subject":
         refuse_overlap(samples["subject"], parts, f"seed {seed}")
-    for part in PARTS:
+    for part in wanted:
         if not (parts == part).any():
             raise UserError(
                 f"seed {seed}: the {part} part is empty; change the fractions of 'split' or the given parts"
             )
     if classes:
         trained = set(samples.loc[parts == "train", "target"])
-        for part in PARTS[1:]:
+        for part in wanted[1:]:
             unknown = set(samples.loc[parts == part, "target"]) - trained
             if unknown:
                 raise UserError(

@@ -87,6 +87,19 @@ def seeds_of_block(wildcards):
     return experiment_of(wildcards).blocks[wildcards.block]
 
 
+def cross_fitting_of(wildcards):
+    return experiment_of(wildcards).split.cross_fitting
+
+
+def folds_of_block(wildcards):
+    """The folds of cross-fitting; nothing without."""
+    return (
+        "<results>/{experiment}/folds/{block}.parquet"
+        if cross_fitting_of(wildcards)
+        else []
+    )
+
+
 def seeds_per_draw_of(wildcards):
     """Seeds that share a draw of the samples: those of a permutation; in a simulation each seed has its own."""
     experiment = experiment_of(wildcards)

@@ -33,6 +33,7 @@ rule train_comparators:
     input:
         samples="<results>/{experiment}/samples.parquet",
         splits="<results>/{experiment}/splits/{block}.parquet",
+        folds=folds_of_block,
         latents="<results>/{experiment}/latents/{block}",
         # The truth is among them; the other families read latents.
         features=branch(
@@ -53,6 +54,7 @@ rule train_comparators:
             mode="json", include=READ_BY_FAMILY[wildcards.family]
         ),
         modalities=modalities_of,
+        cross_fitting=cross_fitting_of,
         seeds=seeds_of_block,
         threads=study.settings.threads,
     script:

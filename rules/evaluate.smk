@@ -36,6 +36,7 @@ rule evaluate_block:
         metrics=setting("metrics"),
         positive=setting("positive"),
         subgroups=setting("subgroups"),
+        cross_fitting=cross_fitting_of,
         seeds=seeds_of_block,
     script:
         "../scripts/evaluate_block.py"

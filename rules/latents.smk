@@ -12,6 +12,7 @@ rule extract_latents:
         samples="<results>/{experiment}/samples.parquet",
         features="<results>/{experiment}/features",
         splits="<results>/{experiment}/splits/{block}.parquet",
+        folds=folds_of_block,
     output:
         folder=directory("<results>/{experiment}/latents/{block}"),
     log:
@@ -26,6 +27,7 @@ rule extract_latents:
         code=code_of("extract_latents", extractors=True),
         device=device_for_extractors,
         representations=setting("representations"),
+        cross_fitting=cross_fitting_of,
         seeds=seeds_of_block,
         target_scaling=target_scaling_of,
         task=setting("task"),

@@ -1,8 +1,9 @@
 """
-Split the samples of an experiment into train, validation and test.
+Split the samples of an experiment into train, validation and test; with cross-fitting, deal what trains to folds.
 
 needs   <results>/{experiment}/samples.parquet
-makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it
+makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it;
+        folds/{block}.parquet, where an experiment wants cross-fitting
 """
 
 
@@ -26,3 +27,22 @@ rule split_samples:
         seeds_per_draw=seeds_per_draw_of,
     script:
         "../scripts/split_samples.py"
+
+
+rule fold_samples:
+    input:
+        samples="<results>/{experiment}/samples.parquet",
+        splits="<results>/{experiment}/splits/{block}.parquet",
+    output:
+        folds="<results>/{experiment}/folds/{block}.parquet",
+    log:
+        "<logs>/{experiment}/fold_samples/{block}.log",
+    conda:
+        "../environment.yaml"
+    params:
+        code=code_of("fold_samples"),
+        split=setting("split"),
+        task=setting("task"),
+        seeds=seeds_of_block,
+    script:
+        "../scripts/fold_samples.py"

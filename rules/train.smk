@@ -10,6 +10,7 @@ rule train_cohort:
     input:
         samples="<results>/{experiment}/samples.parquet",
         splits="<results>/{experiment}/splits/{block}.parquet",
+        folds=folds_of_block,
         latents="<results>/{experiment}/latents/{block}",
     output:
         students="<results>/{experiment}/cohort/{block}/students.tsv",
@@ -33,6 +34,7 @@ rule train_cohort:
         cohort=setting("cohort"),
         device=study.settings.device,
         representations=setting("representations"),
+        cross_fitting=cross_fitting_of,
         seeds=seeds_of_block,
         task=setting("task"),
         tf32=study.settings.tf32,

@@ -6,6 +6,7 @@ from importlib import import_module
 from metafusion import latents
 from metafusion.cohort.seed_data import collect
 from metafusion.config.models import Representations
+from metafusion.cross_fitting import with_runs
 from metafusion.files import read_table
 from metafusion.samples import feature_matrix
 from metafusion.workflow.job import job
@@ -17,12 +18,14 @@ extractors = import_module("metafusion.extractors") if learnt else None
 training = import_module("metafusion.workflow.training") if learnt else None
 
 with job(snakemake) as (input, output, params, log):
-    samples, splits = read_table(input.samples), read_table(input.splits)
+    samples, splits, seeds = read_table(input.samples), read_table(input.splits), params.seeds
+    if input.folds:
+        splits, seeds = with_runs(splits, read_table(input.folds), params.cross_fitting)
     features = partial(feature_matrix, input.features)
     for modality, choice in chosen.items():
-        mapped, fitted = latents.extract(splits, params.seeds, modality, features, choice)
+        mapped, fitted = latents.extract(splits, seeds, modality, features, choice)
         if choice.learnt:
-            data = {seed: collect(samples, splits, {modality: mapped}, seed, params.task) for seed in params.seeds}
+            data = {seed: collect(samples, splits, {modality: mapped}, seed, params.task) for seed in seeds}
             runtime = training.runtime_of(snakemake, log)
             more, layers = extractors.extract(data, modality, choice, params.target_scaling, params.task, runtime)
             mapped |= more

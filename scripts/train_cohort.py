@@ -4,10 +4,12 @@ from pathlib import Path
 
 from metafusion import latents
 from metafusion.cohort import block
+from metafusion.cohort.pool import pool_block
 from metafusion.cohort.seed_data import collect
 from metafusion.cohort.students import all_students
 from metafusion.cohort.train import train
 from metafusion.config.models import Cohort, Representations
+from metafusion.cross_fitting import with_runs
 from metafusion.files import read_table
 from metafusion.workflow.job import job
 from metafusion.workflow.training import runtime_of
@@ -15,16 +17,21 @@ from metafusion.workflow.training import runtime_of
 with job(snakemake) as (input, output, params, log):
     folder = Path(output.students).parent
     runtime = runtime_of(snakemake, log, folder / ".unfinished")
-    samples, splits = read_table(input.samples), read_table(input.splits)
+    samples, splits, seeds = read_table(input.samples), read_table(input.splits), params.seeds
+    if input.folds:
+        folds, of_seeds = read_table(input.folds), splits
+        splits, seeds = with_runs(splits, folds, params.cross_fitting)
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
     settings = Cohort(**params.cohort)
     students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
     views = latents.read(input.latents, list(chosen))
     data = {}
-    for seed in params.seeds:
+    for seed in seeds:
         layers = latents.read_extractors(input.latents, chosen, seed)
         data[seed] = collect(samples, splits, views, seed, params.task, layers)
-    trained = train(data, students, chosen, settings, params.task, runtime)
+    trained = train(data, students, chosen, settings, params.task, runtime, every_penalty=bool(input.folds))
+    if input.folds:
+        trained = pool_block(trained, samples, of_seeds, folds, params.cross_fitting, settings, params.task)
     block.write(folder, students, settings, trained)
     runtime.checkpoint.clear()
     block.log(students, settings, trained, log)

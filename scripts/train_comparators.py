@@ -9,6 +9,7 @@ from metafusion import latents
 from metafusion.cohort.seed_data import collect
 from metafusion.comparators.options import Options
 from metafusion.config.source import TRUTH
+from metafusion.cross_fitting import pool_answers, with_runs
 from metafusion.files import read_table, write_table
 from metafusion.predictions import long_predictions
 from metafusion.samples import feature_matrix
@@ -20,14 +21,19 @@ from metafusion.workflow.job import job
 family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
 
 with job(snakemake) as (input, output, params, log):
-    samples, splits = read_table(input.samples), read_table(input.splits)
+    samples, splits, seeds = read_table(input.samples), read_table(input.splits), params.seeds
+    parts = {seed: parts_of(splits, seed) for seed in seeds}
+    if input.folds:
+        folds, of_seeds = read_table(input.folds), splits
+        splits, seeds = with_runs(splits, folds, params.cross_fitting)
     views, task = latents.read(input.latents, params.modalities), params.settings["task"]
-    data = {seed: collect(samples, splits, views, seed, task) for seed in params.seeds}
-    parts = {seed: parts_of(splits, seed) for seed in params.seeds}
+    data = {seed: collect(samples, splits, views, seed, task) for seed in seeds}
     truth = None
     if features := input.get("features"):
-        truth = {seed: feature_matrix(features, TRUTH, parts[seed]["sample"])[0] for seed in params.seeds}
+        truth = {seed: feature_matrix(features, TRUTH, parts_of(splits, seed)["sample"])[0] for seed in seeds}
     answers = family.train(data, params.modalities, Options(truth=truth, **params.settings))
+    if input.folds:
+        answers = pool_answers(answers, of_seeds, folds, params.cross_fitting, task)
     classes, tables = classes_of(samples, task), []
     for seed, by_method in answers.items():
         tables.append(long_predictions(by_method, parts[seed], classes, seed))

@@ -101,6 +101,8 @@ class Trained:
         ``penalty``, ``student``, ``epoch``, ``task_loss``, ``divergence``, ``validation_loss``.
     weights : list of (dict of str to Tensor) or None
         The students' networks at the chosen penalty (see networks.initial_state); None where one diverged.
+    weights_at : dict of int to list
+        The same by the penalty's index, for all of them; empty unless asked for.
     """
 
     predictions: np.ndarray
@@ -112,6 +114,7 @@ class Trained:
     chosen: int
     history: pd.DataFrame
     weights: list[dict[str, Tensor] | None]
+    weights_at: dict[int, list[dict[str, Tensor] | None]] = field(default_factory=dict)
 
 
 def epochs_at(penalty: float, settings: Cohort) -> int:

@@ -33,7 +33,13 @@ WARM_UP = 3
 
 
 def train(
-    data: dict[int, Data], networks: list[Network], settings: Cohort, task: Task, runtime: Runtime | None = None
+    data: dict[int, Data],
+    networks: list[Network],
+    settings: Cohort,
+    task: Task,
+    runtime: Runtime | None = None,
+    *,
+    every_penalty: bool = False,
 ) -> dict[int, Trained]:
     """Train the cohorts of several seeds at every penalty.
 
@@ -45,6 +51,8 @@ def train(
         See :func:`metafusion.cohort.loop.train`, which does the same one student at a time.
     runtime : Runtime
         Device, memory, saved states and progress.
+    every_penalty : bool
+        Whether to return the networks at every penalty (``weights_at``), not at the chosen one alone.
 
     Returns
     -------
@@ -73,7 +81,8 @@ def train(
     trained: dict[int, Trained] = {}
     for number, seeds in enumerate(groups):
         here = {seed: data[seed] for seed in seeds}
-        trained |= _Group(here, networks, settings, task, runtime, work, f"group{number}", together).train()
+        group = _Group(here, networks, settings, task, runtime, work, f"group{number}", together)
+        trained |= group.train(every_penalty)
     return {seed: trained[seed] for seed in data}
 
 
@@ -192,7 +201,7 @@ class _Group:
             for seed, one in data.items()
         ]
 
-    def train(self) -> dict[int, Trained]:
+    def train(self, every_penalty: bool) -> dict[int, Trained]:
         settings, count = self.settings, len(self.networks)
         nobody = np.zeros((len(self.data), count))
         alone = self._run([0.0], nobody, settings.budget, "alone", moments=settings.warm_start)
@@ -214,7 +223,7 @@ class _Group:
                     source = self._run([0.0], nobody, settings.epochs, "source", moments=True)
             label = "penalty" + "_".join(repr(penalty) for penalty in penalties)
             runs.append(self._run(penalties, teaching, epochs_at(penalties[0], settings), label, source=source))
-        return self._results(runs, top)
+        return self._results(runs, top, every_penalty)
 
     def _run(self, penalties: list[float], teaching: np.ndarray, epochs: int, label: str, **options: object) -> "_Run":
         run = _Run(self, penalties, teaching, epochs, f"{self.label}_{label}", **options)
@@ -234,7 +243,7 @@ class _Group:
                 groups.append([penalty])
         return groups
 
-    def _results(self, runs: list["_Run"], top: np.ndarray) -> dict[int, Trained]:
+    def _results(self, runs: list["_Run"], top: np.ndarray, every_penalty: bool) -> dict[int, Trained]:
         # Which run, and which place in it, holds each penalty.
         places = [(run, p) for run in runs for p in range(len(run.penalties))]
         losses, epochs, teaching, predictions = (
@@ -257,6 +266,7 @@ class _Group:
                 chosen=chosen,
                 history=pd.concat([run.history(s) for run in runs], ignore_index=True),
                 weights=places[chosen][0].weights(s, places[chosen][1]),
+                weights_at={p: run.weights(s, place) for p, (run, place) in enumerate(places)} if every_penalty else {},
             )
         return trained
 

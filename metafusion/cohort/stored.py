@@ -25,12 +25,17 @@ class StoredSeed:
 
 
 def read(
-    predictions: str | Path, selection: str | Path, splits: pd.DataFrame, seeds: list[int]
+    predictions: str | Path, selection: str | Path, splits: pd.DataFrame, seeds: list[int], *, out_of_fold: bool = False
 ) -> Iterator[StoredSeed]:
-    """Read a stored block, seed by seed, without the padding."""
+    """Read a stored block, seed by seed, without the padding.
+
+    With ``out_of_fold`` (cross-fitting) what is not tested has predictions by who has not seen it, and so validates.
+    """
     arrays, choices = read_arrays(predictions), read_table(selection)
     for index, seed in enumerate(seeds):
         parts = parts_of(splits, seed)
+        if out_of_fold:
+            parts["part"] = parts["part"].replace("train", "validation")
         here = choices[choices["seed"] == seed]
         losses = here.pivot(index="penalty", columns="student", values="validation_loss").to_numpy()
         chosen = here.groupby("penalty", sort=True)["chosen"].first()

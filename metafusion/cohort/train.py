@@ -21,6 +21,8 @@ def train(
     settings: Cohort,
     task: Task,
     runtime: Runtime | None = None,
+    *,
+    every_penalty: bool = False,
 ) -> dict[int, Trained]:
     """Train the cohorts of several seeds.
 
@@ -31,7 +33,7 @@ def train(
     students : list of Student
     representations : dict of str to Representations
         By modality; may lack those of which students see raw features or principal components only.
-    settings, task, runtime
+    settings, task, runtime, every_penalty
         See :func:`metafusion.cohort.packed.train`.
 
     Returns
@@ -39,11 +41,18 @@ def train(
     dict of int to Trained
         By seed.
     """
-    return train_networks(data, networks_of(students, representations, settings), settings, task, runtime)
+    networks = networks_of(students, representations, settings)
+    return train_networks(data, networks, settings, task, runtime, every_penalty=every_penalty)
 
 
 def train_networks(
-    data: dict[int, SeedData], networks: list[Network], settings: Cohort, task: Task, runtime: Runtime | None = None
+    data: dict[int, SeedData],
+    networks: list[Network],
+    settings: Cohort,
+    task: Task,
+    runtime: Runtime | None = None,
+    *,
+    every_penalty: bool = False,
 ) -> dict[int, Trained]:
     """Train networks, students or others; see :func:`metafusion.cohort.packed.train`.
 
@@ -64,7 +73,7 @@ def train_networks(
         # Classes are no numbers, and stay as they are.
         targets = (one.targets - centre) / scale if scaled else one.targets
         tensors[seed] = Data.of(replace(one, targets=targets))
-    trained = packed.train(tensors, networks, settings, task, runtime)
+    trained = packed.train(tensors, networks, settings, task, runtime, every_penalty=every_penalty)
     return {seed: in_unit(one, *units[seed]) if scaled else one for seed, one in trained.items()}
 
 
@@ -86,8 +95,13 @@ def in_unit(trained: Trained, centre: float, scale: float) -> Trained:
         predictions=(trained.predictions.astype(np.float64) * scale + centre).astype(trained.predictions.dtype),
         losses=trained.losses * scale**2,
         history=history,
-        weights=[state and _last_layer_in_unit(state, centre, scale) for state in trained.weights],
+        weights=_in_unit(trained.weights, centre, scale),
+        weights_at={p: _in_unit(states, centre, scale) for p, states in trained.weights_at.items()},
     )
+
+
+def _in_unit(states: list[dict[str, Tensor] | None], centre: float, scale: float) -> list[dict[str, Tensor] | None]:
+    return [state and _last_layer_in_unit(state, centre, scale) for state in states]
 
 
 def _last_layer_in_unit(state: dict[str, Tensor], centre: float, scale: float) -> dict[str, Tensor]:

@@ -210,6 +210,12 @@ class Split(Settings):
     validation_fraction: float = Field(
         default=0.25, gt=0, lt=1, description="Fraction of the remaining units in the validation part."
     )
+    cross_fitting: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="0: no. K: the samples that are not tested are dealt to K folds, and K cohorts (and comparators) "
+        "are trained, each without one fold and stopped on another. All is chosen on the predictions of samples that a "
+        "cohort has not seen, and the K answers for the test part are averaged.",
+    )
     unit: Literal["subject", "sample"] = Field(
         default="subject",
         description="'subject': no subject on two sides. 'sample': within-subject decoding, e.g. trials of one animal.",
@@ -231,6 +237,15 @@ class Split(Settings):
         for key, fitting in (("folds", "folds"), ("test_fraction", "repeated")):
             if self.scheme != fitting and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key!r} has no meaning with 'scheme: {self.scheme}'; remove it")
+        if self.cross_fitting and self.validation_fraction != type(self).model_fields["validation_fraction"].default:
+            raise ValueError(
+                "'validation_fraction' has no meaning with 'cross_fitting', whose folds validate; remove it"
+            )
+        if self.cross_fitting in (1, 2):
+            raise ValueError(
+                f"cross_fitting: a cohort learns, stops and is judged on different folds, which takes 3 or more, found "
+                f"{self.cross_fitting}; 0 is none"
+            )
         return self
 
 
@@ -599,6 +614,19 @@ class Experiment(Settings):
             raise ValueError(
                 f"seeds: each {what} takes {length} seeds in a row, from 1 on, and {len(self.seeds)} seeds are not "
                 f"whole ones; set 'seeds: {length * len(rounds)}', or another multiple of {length}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _folds_stack_nothing(self) -> "Experiment":
+        if self.split.cross_fitting and self.ensemble.stacking_epochs:
+            raise ValueError(
+                "ensemble.stacking_epochs: the stacking network learns from students' answers on their own training "
+                "part, which 'split.cross_fitting' has not; set it to 0"
+            )
+        if self.split.cross_fitting and (max(self.seeds) + 1) * self.split.cross_fitting > 2**32:
+            raise ValueError(
+                f"seeds: with 'split.cross_fitting' they must be below {2**32 // self.split.cross_fitting}"
             )
         return self
 

@@ -1,0 +1,122 @@
+"""The cohorts of a seed's folds as one cohort."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from metafusion.cohort.loop import Trained, refuse_all_diverged
+from metafusion.cohort.losses import mean_where, task_losses
+from metafusion.cohort.teachers import choose_penalty, teaching_weights
+from metafusion.config.models import Cohort, Task
+from metafusion.cross_fitting import fold_numbers, pool_outputs, runs_of, seeds_of
+from metafusion.splits import parts_of
+from metafusion.targets import classes_of, numbers_of, without_test
+
+
+def pool_cohorts(
+    runs: list[Trained], targets: np.ndarray, fold: np.ndarray, settings: Cohort, task: Task, seed: int
+) -> Trained:
+    """Put the cohorts of a seed's runs together to one: students are judged by all samples, out of fold.
+
+    Parameters
+    ----------
+    runs : list of Trained
+        In the order of the folds, with the networks at every penalty.
+    targets : ndarray, shape (samples,)
+        Class numbers or numbers. Those of the test part are not looked at.
+    fold : ndarray of int, shape (samples,)
+        -1 in the test part.
+    settings : Cohort
+        How the top cluster is found.
+    task : 'classification' or 'regression'
+    seed : int
+        Of the clusters' random start.
+
+    Returns
+    -------
+    Trained
+        ``predictions`` are pooled (see :func:`pool_outputs`). ``losses`` are those out of fold; infinite for a student
+        that diverged in any run, and so has no such loss. ``top`` and ``chosen`` follow from them. Epochs, weights as
+        teachers and curves are means over runs. ``weights`` are those of all runs, named ``fold_{number}/{layer}``, and
+        None for who diverged in one.
+
+    Raises
+    ------
+    UserError
+        Every student diverged in some run without a penalty.
+    """
+    predictions = pool_outputs(np.stack([run.predictions for run in runs]), fold, task)
+    learnt, seen = fold >= 0, runs[0].seen
+    known = torch.from_numpy(targets[learnt] if task == "classification" else targets[learnt, None])
+    errors = task_losses(torch.from_numpy(predictions[..., learnt, :].astype(np.float64)), known, task)
+    losses = mean_where(errors, torch.from_numpy(seen[:, learnt])).numpy()
+    diverged = np.any([np.isinf(run.losses) for run in runs], axis=0) | ~np.isfinite(losses)
+    losses = np.where(diverged, np.inf, losses)
+    predictions = np.where(diverged[..., None, None], np.nan, predictions).astype(runs[0].predictions.dtype)
+    refuse_all_diverged(losses[0], seed)
+    _, top = teaching_weights(losses[0], settings, random_state=seed)
+    chosen = choose_penalty(losses, top)
+    epochs = np.mean([run.best_epochs for run in runs], axis=0).round().astype(np.int64)
+    history = pd.concat([run.history for run in runs], ignore_index=True)
+    history = history.groupby(["penalty", "epoch", "student"], sort=False, as_index=False).mean()
+    return replace(
+        runs[0],
+        predictions=predictions,
+        losses=losses,
+        best_epochs=np.where(diverged, 0, epochs),
+        teaching=np.mean([run.teaching for run in runs], axis=0),
+        top=top,
+        chosen=chosen,
+        history=history[runs[0].history.columns],
+        weights=_named_by_fold([run.weights_at[chosen] for run in runs]),
+        weights_at={},
+    )
+
+
+def pool_block(
+    trained: dict[int, Trained],
+    samples: pd.DataFrame,
+    splits: pd.DataFrame,
+    folds: pd.DataFrame,
+    number: int,
+    settings: Cohort,
+    task: Task,
+) -> dict[int, Trained]:
+    """Pool the cohorts of all runs of a block.
+
+    Parameters
+    ----------
+    trained : dict of int to Trained
+        By run.
+    samples : DataFrame
+        ``sample``, ``target``. Targets of the test part are not looked at.
+    splits, folds, number
+        See :func:`metafusion.cross_fitting.pool_answers`.
+    settings, task
+        See :func:`pool_cohorts`.
+
+    Returns
+    -------
+    dict of int to Trained
+        By seed.
+    """
+    classes, pooled = classes_of(samples, task), {}
+    for seed in seeds_of(folds):
+        parts, fold = parts_of(splits, seed), fold_numbers(splits, folds, seed)
+        targets = numbers_of(samples.set_index("sample").loc[parts["sample"]], classes)
+        runs = [trained[run] for run in runs_of(seed, number)]
+        pooled[seed] = pool_cohorts(runs, without_test(targets, parts["part"]), fold, settings, task, seed)
+    return pooled
+
+
+def _named_by_fold(states: list[list[dict[str, Tensor] | None]]) -> list[dict[str, Tensor] | None]:
+    """Join the networks of each student, given by fold and student."""
+    return [
+        None
+        if any(state is None for state in own)
+        else {f"fold_{place}/{name}": tensor for place, state in enumerate(own) for name, tensor in state.items()}
+        for own in zip(*states, strict=True)
+    ]
