@@ -1,6 +1,7 @@
 """Ensembles chosen on the validation part, and every method's score. Nothing else reads the test part's targets."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metafusion import ensembles
+from metafusion.calibration import calibrate, cross_entropies
 from metafusion.cohort.stored import StoredSeed
 from metafusion.config.models import Ensemble, Task
 from metafusion.errors import UserError
@@ -74,6 +76,33 @@ def evaluate(
         # Students are many; their learning curves tell of the other parts.
         scores.append(score(students, targets, parts["part"], metrics, seed, number, only=("test",)))
     return tuple(pd.concat(tables, ignore_index=True) for tables in (members, predictions, scores))
+
+
+def calibrated(
+    samples: pd.DataFrame, seeds: Iterable[StoredSeed], task: Task, settings: Ensemble
+) -> Iterator[StoredSeed]:
+    """Calibrate the students of each seed on the samples that choose, if that is wanted.
+
+    Parameters
+    ----------
+    samples, seeds, task, settings
+        See :func:`evaluate`.
+
+    Yields
+    ------
+    StoredSeed
+        With other predictions, and the losses that belong to them.
+    """
+    classes = classes_of(samples, task)
+    for cohort in seeds:
+        if settings.calibration == "none":
+            yield cohort
+            continue
+        targets, rows = _targets_of(samples, cohort, classes), _validation_of(cohort)
+        known = (cohort.parts["part"] == "validation").to_numpy()
+        outputs = calibrate(cohort.predictions, cohort.seen, targets, known, cohort.fold)
+        losses = cross_entropies(outputs[:, :, rows], cohort.seen[:, rows], targets[rows])
+        yield replace(cohort, predictions=outputs, losses=np.where(np.isinf(cohort.losses), np.inf, losses))
 
 
 def _refuse_not_finite(answers: dict[str, np.ndarray], seed: int) -> None:
@@ -213,13 +242,16 @@ def by_students(
     """
     classes = classes_of(samples, task)
     positive_class = positive_number(classes, positive)
+    # One share of all students each: hundreds of sets are chosen from, and only their comparison counts.
+    one_share = {"bags": 1, "bag_share": 1.0, "shrinkage": settings.shrinkage[:1]}
+    quick = settings.model_copy(update=one_share) if settings.selection == "bagged" else settings
     tables = []
     for cohort in seeds:
         targets = _targets_of(samples, cohort, classes)
         trained = np.flatnonzero(np.isfinite(cohort.losses[cohort.chosen]))
         for number, draw, students in _some_sets(trained, cohort.seed):
             answers, _ = _chosen_among(
-                students, cohort, cohort.chosen, targets[_validation_of(cohort)], task, settings, only=COMPARED
+                students, cohort, cohort.chosen, targets[_validation_of(cohort)], task, quick, only=COMPARED
             )
             part = cohort.parts["part"]
             table = score(answers, targets, part, [metric], cohort.seed, positive_class, only=("test",))
@@ -311,11 +343,15 @@ def _chosen_among(
     heard = seen.any(axis=0)
     validation = _validation_of(cohort)
     rows, targets = validation[heard[validation]], validation_targets[heard[validation]]
-    chosen = ensembles.choose(outputs[:, rows], losses, seen[:, rows], targets, task, settings)
+    fold = None if cohort.fold is None else cohort.fold[rows]
+    chosen = ensembles.choose(
+        outputs[:, rows], losses, seen[:, rows], targets, task, settings, random_state=cohort.seed, fold=fold
+    )
     answers, weights = {}, {}
     for kind in only or chosen:
         answers[kind] = np.full(outputs.shape[1:], np.nan)
-        answers[kind][heard] = ensembles.answer(kind, outputs[:, heard], chosen[kind], seen[:, heard])
+        said = ensembles.answer(kind, outputs[:, heard], chosen[kind], seen[:, heard], settings.average)
+        answers[kind][heard] = said
         weights[kind] = np.zeros(len(cohort.seen))
         weights[kind][students] = chosen[kind]
     return answers, weights
@@ -335,9 +371,10 @@ def _reused(members: np.ndarray, cohort: StoredSeed, settings: Ensemble) -> tupl
                 f"list cannot be reused; set 'independent_list: selected', or {ensembles.REMEDY}"
             )
         return np.full(outputs.shape[1:], np.nan), np.zeros(len(members))
-    weights = ensembles.reweighted(members, losses)
+    weights = ensembles.reweighted(members, losses, settings)
     trained = np.isfinite(losses)
-    return ensembles.combine(outputs[trained], weights[trained], cohort.seen[trained]), weights
+    said = ensembles.combine(outputs[trained], weights[trained], cohort.seen[trained], settings.average)
+    return said, weights
 
 
 def student_answers(predictions: np.ndarray, seen: np.ndarray, chosen: int) -> dict[str, np.ndarray]:

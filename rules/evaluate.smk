@@ -14,6 +14,7 @@ rule evaluate_block:
         samples="<results>/{experiment}/samples.parquet",
         people="<results>/{experiment}/people.parquet",
         splits="<results>/{experiment}/splits/{block}.parquet",
+        folds=folds_of_block,
         predictions="<results>/{experiment}/cohort/{block}/predictions.safetensors",
         selection="<results>/{experiment}/cohort/{block}/selection.tsv",
         comparators=comparators_of,
@@ -36,7 +37,6 @@ rule evaluate_block:
         metrics=setting("metrics"),
         positive=setting("positive"),
         subgroups=setting("subgroups"),
-        cross_fitting=cross_fitting_of,
         seeds=seeds_of_block,
     script:
         "../scripts/evaluate_block.py"

@@ -8,8 +8,9 @@ from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
     samples, splits, settings = read_table(input.samples), read_table(input.splits), Ensemble(**params.ensemble)
-    folded = params.cross_fitting > 0
-    seeds = list(stored.read(input.predictions, input.selection, splits, params.seeds, out_of_fold=folded))
+    folds = read_table(input.folds) if input.folds else None
+    cohorts = stored.read(input.predictions, input.selection, splits, params.seeds, folds)
+    seeds = list(evaluation.calibrated(samples, cohorts, params.task, settings))
     others = [read_table(path) for path in (*input.comparators, *input.stacking)]
     task, metrics, positive = params.task, params.metrics, params.positive
     members, predictions, scores = evaluation.evaluate(samples, seeds, others, task, metrics, settings, positive)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metafusion.cross_fitting import fold_numbers
 from metafusion.files import read_arrays, read_table
 from metafusion.splits import parts_of
 
@@ -22,19 +23,24 @@ class StoredSeed:
     losses: np.ndarray
     chosen: int
     penalties: list[float]
+    fold: np.ndarray | None = None
 
 
 def read(
-    predictions: str | Path, selection: str | Path, splits: pd.DataFrame, seeds: list[int], *, out_of_fold: bool = False
+    predictions: str | Path,
+    selection: str | Path,
+    splits: pd.DataFrame,
+    seeds: list[int],
+    folds: pd.DataFrame | None = None,
 ) -> Iterator[StoredSeed]:
     """Read a stored block, seed by seed, without the padding.
 
-    With ``out_of_fold`` (cross-fitting) what is not tested has predictions by who has not seen it, and so validates.
+    With folds (cross-fitting) what is not tested has predictions by who has not seen it, and so validates.
     """
     arrays, choices = read_arrays(predictions), read_table(selection)
     for index, seed in enumerate(seeds):
         parts = parts_of(splits, seed)
-        if out_of_fold:
+        if folds is not None:
             parts["part"] = parts["part"].replace("train", "validation")
         here = choices[choices["seed"] == seed]
         losses = here.pivot(index="penalty", columns="student", values="validation_loss").to_numpy()
@@ -48,4 +54,5 @@ def read(
             losses=losses,
             chosen=int(np.flatnonzero(chosen)[0]),
             penalties=chosen.index.tolist(),
+            fold=None if folds is None else fold_numbers(splits, folds, seed),
         )

@@ -301,6 +301,34 @@ class Ensemble(Settings):
         default=3, ge=1, description="Number of the best students to start with; never more than 'most'."
     )
     most: int = Field(default=30, ge=1, description="Members at most.")
+    selection: Literal["greedy", "bagged"] = Field(
+        default="greedy",
+        description="'greedy': each student once, weighted by its loss, until nobody helps. 'bagged': students may be "
+        "taken again and again, which weights them, and that from many random shares of the students, which are then "
+        "averaged.",
+    )
+    bags: Size = Field(default=20, description="'bagged': number of random shares.")
+    bag_share: float = Field(default=0.5, gt=0, le=1, description="'bagged': share of the students in each.")
+    shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default=[0.0],
+        min_length=1,
+        description="'bagged': how far the weights go towards those of equal ones of the students kept. Several are "
+        "tried, by parts of the samples that choose (with cross-fitting its folds) left out of the selection in turn.",
+    )
+    average: Literal["outputs", "probabilities"] = Field(
+        default="outputs",
+        description="Classification: what is averaged, the students' logits or their probabilities. 'bagged' needs the "
+        "latter.",
+    )
+    calibration: Literal["none", "temperature"] = Field(
+        default="none",
+        description="Classification: 'temperature' divides each student's logits by a number that suits the samples "
+        "that choose, before anything is averaged.",
+    )
+    stacked_average: bool = Field(
+        default=False,
+        description="Whether there is an ensemble with weights by non-negative least squares, too.",
+    )
     independent_list: Literal["selected", "reused"] = Field(
         default="selected",
         description="Members of the independent cohort's greedy ensemble: selected on that cohort, or those of the "
@@ -315,6 +343,16 @@ class Ensemble(Settings):
     stacking_learning_rate: float = Field(
         default=0.1, gt=0, allow_inf_nan=False, description="Its step size of Adam; the authors'."
     )
+
+    @model_validator(mode="after")
+    def _keys_fit_the_selection(self) -> "Ensemble":
+        if self.selection == "bagged" and self.independent_list == "reused":
+            raise ValueError("independent_list: 'reused' is of 'selection: greedy', as published; set 'selected'")
+        for key in ("bags", "bag_share", "shrinkage"):
+            # Defaults written out are no mistake: a dumped configuration can be read again.
+            if self.selection == "greedy" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key!r} has no meaning with 'selection: greedy'; remove it")
+        return self
 
 
 class Cooperative(Settings):
@@ -615,6 +653,15 @@ class Experiment(Settings):
                 f"seeds: each {what} takes {length} seeds in a row, from 1 on, and {len(self.seeds)} seeds are not "
                 f"whole ones; set 'seeds: {length * len(rounds)}', or another multiple of {length}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ensembles_fit_the_task(self) -> "Experiment":
+        chosen = self.ensemble
+        if self.task == "classification" and chosen.selection == "bagged" and chosen.average == "outputs":
+            raise ValueError("ensemble: 'selection: bagged' averages probabilities; set 'average: probabilities', too")
+        if self.task == "regression" and chosen.calibration != "none":
+            raise ValueError("ensemble.calibration: only 'task: classification' has probabilities; remove it")
         return self
 
     @model_validator(mode="after")
