@@ -503,6 +503,32 @@ AS_PUBLISHED = {
     "split": {"unit": "sample", "stratify": False, "random_state": "seed"},
     "late_fusion": "outputs",
 }
+STRONG = {
+    "cohort": {
+        "hidden": [],
+        "weight_decay": 0.3,
+        "dropout": 0.0,
+        "more_heads": [
+            {"hidden": [], "weight_decay": 1.0},
+            {"hidden": [], "weight_decay": 3.0},
+            {"hidden": [], "weight_decay": 10.0},
+            {"hidden": [32], "weight_decay": 1.0, "dropout": 0.5},
+        ],
+        "epochs": 40,
+        "batch_size": 32,
+        "learning_rate": 3e-3,
+    },
+    "ensemble": {
+        "selection": "bagged",
+        "average": "probabilities",
+        "calibration": "temperature",
+        "shrinkage": [0.0, 0.25, 0.5],
+        "stacked_average": True,
+        "stacking_epochs": 0,
+    },
+    "split": {"cross_fitting": 5},
+}
+"""What suits a few hundred samples: students that are held back, and nothing chosen on one small part."""
 AS_PUBLISHED_SIMULATION = {"interaction_coefficients": "integers", "random_streams": "reseeded"}
 
 
@@ -519,10 +545,11 @@ class Experiment(Settings):
     )
     cohort: Cohort = Field(default=Cohort(), description="How the students are built and trained.")
     ensemble: Ensemble = Field(default=Ensemble(), description="How the greedy ensemble is chosen.")
-    protocol: Literal["corrected", "as_published"] = Field(
+    protocol: Literal["corrected", "as_published", "strong"] = Field(
         default="corrected",
         description="'corrected': nothing fitted outside train, equal budgets. 'as_published': as the authors' code "
-        "does it. Each is a set of defaults for keys that can also be set one by one: see docs/method.md.",
+        "does it. 'strong': corrected, for small data: regularised students, cross-fitting, calibrated and bagged "
+        "ensembles. Each is a set of defaults for keys that can also be set one by one: see docs/method.md.",
     )
     cooperative: Cooperative = Field(default=Cooperative(), description="How that comparator is trained.")
     late_fusion: Literal["probabilities", "outputs"] = Field(
@@ -581,14 +608,13 @@ class Experiment(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_published(cls, given: Any) -> Any:
-        """Under ``as_published``, keys that are not given have the authors' values."""
-        if not isinstance(given, dict) or given.get("protocol") != "as_published":
+    def _by_protocol(cls, given: Any) -> Any:
+        """Under ``as_published`` and ``strong``, keys that are not given have other values."""
+        if not isinstance(given, dict) or given.get("protocol") not in ("as_published", "strong"):
             return given
-        filled = AS_PUBLISHED | given
-        for key, values in AS_PUBLISHED.items():
-            if isinstance(values, dict) and isinstance(filled[key], dict):
-                filled[key] = values | filled[key]
+        if given["protocol"] == "strong":
+            return _filled(given, _without_probabilities(STRONG) if given.get("task") == "regression" else STRONG)
+        filled = _filled(given, AS_PUBLISHED)
         source, representations = given.get("source"), given.get("representations")
         if isinstance(source, dict) and source.get("kind") == "simulation":
             filled["source"] = AS_PUBLISHED_SIMULATION | source
@@ -762,6 +788,21 @@ class Experiment(Settings):
         return {f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]): part for part in parts}
 
 
+def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping with the defaults that it lacks, one level deep."""
+    filled = defaults | given
+    for key, values in defaults.items():
+        if isinstance(values, dict) and isinstance(filled[key], dict):
+            filled[key] = values | filled[key]
+    return filled
+
+
+def _without_probabilities(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes that make sense in regression."""
+    ensemble = {key: value for key, value in changes.get("ensemble", {}).items() if key not in OF_PROBABILITIES}
+    return changes | {"ensemble": ensemble}
+
+
 def _published(source: Any, modality: str, choice: Any) -> dict[str, Any]:
     """Return the keys of a modality's representations that the authors' code has other values for."""
     kinds = {get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(AnySource)[0])}
@@ -785,8 +826,25 @@ SWITCHES = {
     "late_fusion": {"late_fusion": AS_PUBLISHED["late_fusion"]},
     "fit_on": {"representations": {}},
     "as_published": {"protocol": "as_published"},
+    "cross_fitting": {
+        "split": {**STRONG["split"], "validation_fraction": Split().validation_fraction},
+        "ensemble": {"stacking_epochs": 0},
+    },
+    "regularised": {"cohort": STRONG["cohort"]},
+    "probabilities": {"ensemble": {"average": "probabilities"}},
+    "calibration": {"ensemble": {"average": "probabilities", "calibration": "temperature"}},
+    "bagged": {"ensemble": {key: STRONG["ensemble"][key] for key in ("selection", "average", "shrinkage")}},
+    "strong": {
+        "protocol": "strong",
+        **STRONG,
+        "split": {**STRONG["split"], "validation_fraction": Split().validation_fraction},
+    },
 }
-"""Variants that every experiment has: each switch between the two protocols by itself, and all together."""
+"""Variants that every experiment has: each switch between the protocols by itself, and all of a protocol together."""
+STRONG_SWITCHES = ("cross_fitting", "regularised", "probabilities", "calibration", "bagged", "strong")
+"""Those of the protocol ``strong``."""
+OF_PROBABILITIES = ("average", "calibration")
+"""Keys of the ensemble that have a meaning in classification only."""
 SHUFFLED = "shuffled"
 """The variant with shuffled labels, which every experiment has, too."""
 WINDOWS = "windows"
@@ -832,6 +890,8 @@ def with_variant(
             }
         if name == SHUFFLED:
             changes = _shuffled(changed)
+        if changed.get("task") == "regression" and name in STRONG_SWITCHES:
+            changes = _without_probabilities(changes)
         changed = _merged(changed, changes)
     changed["title"] = f"{changed.get('title', '')} [{variant}]"
     return changed
