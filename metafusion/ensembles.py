@@ -13,6 +13,7 @@ from metafusion.errors import UserError
 
 Loss = Callable[[np.ndarray], float]
 Average = Literal["outputs", "probabilities"]
+Selection = Literal["greedy", "bagged"]
 
 REMEDY = "lower cohort.learning_rate, or set 'scaling: standard' for the modalities"
 """What helps where training diverged."""
@@ -350,7 +351,7 @@ def inverse(losses: np.ndarray) -> np.ndarray:
     return 1 / np.maximum(losses, np.finfo(np.float32).tiny)
 
 
-def reweighted(members: np.ndarray, losses: np.ndarray, settings: Ensemble) -> np.ndarray:
+def reweighted(members: np.ndarray, losses: np.ndarray, selection: Selection = "greedy") -> np.ndarray:
     """Weigh the members of an ensemble by the inverse of other losses; where they are bagged, leave them as they are.
 
     Parameters
@@ -359,15 +360,15 @@ def reweighted(members: np.ndarray, losses: np.ndarray, settings: Ensemble) -> n
         Positive where a student is a member.
     losses : ndarray, shape (students,)
         At least one member's is finite; members whose loss is not are dropped.
-    settings : Ensemble
-        How members are selected.
+    selection : 'greedy' or 'bagged'
+        How members were selected.
 
     Returns
     -------
     ndarray, shape (students,)
         Weights that sum to 1.
     """
-    if settings.selection == "bagged":
+    if selection == "bagged":
         return _normalised(members * np.isfinite(losses))
     return _normalised((members > 0) * inverse(losses))
 

@@ -371,7 +371,7 @@ def _reused(members: np.ndarray, cohort: StoredSeed, settings: Ensemble) -> tupl
                 f"list cannot be reused; set 'independent_list: selected', or {ensembles.REMEDY}"
             )
         return np.full(outputs.shape[1:], np.nan), np.zeros(len(members))
-    weights = ensembles.reweighted(members, losses, settings)
+    weights = ensembles.reweighted(members, losses, settings.selection)
     trained = np.isfinite(losses)
     said = ensembles.combine(outputs[trained], weights[trained], cohort.seen[trained], settings.average)
     return said, weights
