@@ -82,8 +82,12 @@ def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int) -> pd
     return pd.concat([splits[["sample"]], pd.DataFrame(columns)], axis=1)
 
 
-def with_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int) -> tuple[pd.DataFrame, list[int]]:
-    """Return the splits of all runs, and the runs: what a stage reads in place of splits and seeds."""
+def with_runs(
+    splits: pd.DataFrame, seeds: list[int], folds: pd.DataFrame | None, number: int
+) -> tuple[pd.DataFrame, list[int]]:
+    """Return the splits of all runs, and the runs, in place of splits and seeds; without folds these themselves."""
+    if folds is None:
+        return splits, seeds
     return splits_of_runs(splits, folds, number), [run for seed in seeds_of(folds) for run in runs_of(seed, number)]
 
 
@@ -122,9 +126,9 @@ def pool_outputs(outputs: np.ndarray, fold: np.ndarray, task: Task) -> np.ndarra
 
 
 def pool_answers(
-    answers: dict[int, dict[str, np.ndarray]], splits: pd.DataFrame, folds: pd.DataFrame, number: int, task: Task
+    answers: dict[int, dict[str, np.ndarray]], splits: pd.DataFrame, folds: pd.DataFrame | None, number: int, task: Task
 ) -> dict[int, dict[str, np.ndarray]]:
-    """Pool what methods answer in each run.
+    """Pool what methods answer in each run; without folds, nothing changes.
 
     Parameters
     ----------
@@ -141,6 +145,8 @@ def pool_answers(
     dict of int to dict of str to ndarray, shape (samples, outputs)
         By seed and method, see :func:`pool_outputs`. A method that diverged in a run has no answer at all (NaN).
     """
+    if folds is None:
+        return answers
     pooled = {}
     for seed in seeds_of(folds):
         runs, fold = [answers[run] for run in runs_of(seed, number)], fold_numbers(splits, folds, seed)

@@ -18,9 +18,8 @@ extractors = import_module("metafusion.extractors") if learnt else None
 training = import_module("metafusion.workflow.training") if learnt else None
 
 with job(snakemake) as (input, output, params, log):
-    samples, splits, seeds = read_table(input.samples), read_table(input.splits), params.seeds
-    if input.folds:
-        splits, seeds = with_runs(splits, read_table(input.folds), params.cross_fitting)
+    samples, folds = read_table(input.samples), read_table(input.folds) if input.folds else None
+    splits, seeds = with_runs(read_table(input.splits), params.seeds, folds, params.cross_fitting)
     features = partial(feature_matrix, input.features)
     for modality, choice in chosen.items():
         mapped, fitted = latents.extract(splits, seeds, modality, features, choice)

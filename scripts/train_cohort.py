@@ -17,10 +17,9 @@ from metafusion.workflow.training import runtime_of
 with job(snakemake) as (input, output, params, log):
     folder = Path(output.students).parent
     runtime = runtime_of(snakemake, log, folder / ".unfinished")
-    samples, splits, seeds = read_table(input.samples), read_table(input.splits), params.seeds
-    if input.folds:
-        folds, of_seeds = read_table(input.folds), splits
-        splits, seeds = with_runs(splits, folds, params.cross_fitting)
+    samples, splits = read_table(input.samples), read_table(input.splits)
+    folds, number = read_table(input.folds) if input.folds else None, params.cross_fitting
+    runs, seeds = with_runs(splits, params.seeds, folds, number)
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
     settings = Cohort(**params.cohort)
     students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
@@ -28,10 +27,9 @@ with job(snakemake) as (input, output, params, log):
     data = {}
     for seed in seeds:
         layers = latents.read_extractors(input.latents, chosen, seed)
-        data[seed] = collect(samples, splits, views, seed, params.task, layers)
-    trained = train(data, students, chosen, settings, params.task, runtime, every_penalty=bool(input.folds))
-    if input.folds:
-        trained = pool_block(trained, samples, of_seeds, folds, params.cross_fitting, settings, params.task)
+        data[seed] = collect(samples, runs, views, seed, params.task, layers)
+    trained = train(data, students, chosen, settings, params.task, runtime, every_penalty=number > 0)
+    trained = pool_block(trained, samples, splits, folds, number, settings, params.task)
     block.write(folder, students, settings, trained)
     runtime.checkpoint.clear()
     block.log(students, settings, trained, log)

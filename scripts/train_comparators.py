@@ -21,22 +21,19 @@ from metafusion.workflow.job import job
 family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
 
 with job(snakemake) as (input, output, params, log):
-    samples, splits, seeds = read_table(input.samples), read_table(input.splits), params.seeds
-    parts = {seed: parts_of(splits, seed) for seed in seeds}
-    if input.folds:
-        folds, of_seeds = read_table(input.folds), splits
-        splits, seeds = with_runs(splits, folds, params.cross_fitting)
+    samples, splits = read_table(input.samples), read_table(input.splits)
+    folds, number = read_table(input.folds) if input.folds else None, params.cross_fitting
+    runs, seeds = with_runs(splits, params.seeds, folds, number)
     views, task = latents.read(input.latents, params.modalities), params.settings["task"]
-    data = {seed: collect(samples, splits, views, seed, task) for seed in seeds}
+    data = {seed: collect(samples, runs, views, seed, task) for seed in seeds}
     truth = None
     if features := input.get("features"):
-        truth = {seed: feature_matrix(features, TRUTH, parts_of(splits, seed)["sample"])[0] for seed in seeds}
+        truth = {seed: feature_matrix(features, TRUTH, parts_of(runs, seed)["sample"])[0] for seed in seeds}
     answers = family.train(data, params.modalities, Options(truth=truth, **params.settings))
-    if input.folds:
-        answers = pool_answers(answers, of_seeds, folds, params.cross_fitting, task)
+    answers = pool_answers(answers, splits, folds, number, task)
     classes, tables = classes_of(samples, task), []
     for seed, by_method in answers.items():
-        tables.append(long_predictions(by_method, parts[seed], classes, seed))
+        tables.append(long_predictions(by_method, parts_of(splits, seed), classes, seed))
         log.info("seed %d: %s", seed, ", ".join(by_method))
         for method in (method for method, outputs in by_method.items() if np.isnan(outputs).all()):
             log.warning("seed %d: %s diverged and has no score (lower cohort.learning_rate may help)", seed, method)

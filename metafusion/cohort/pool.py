@@ -80,12 +80,12 @@ def pool_block(
     trained: dict[int, Trained],
     samples: pd.DataFrame,
     splits: pd.DataFrame,
-    folds: pd.DataFrame,
+    folds: pd.DataFrame | None,
     number: int,
     settings: Cohort,
     task: Task,
 ) -> dict[int, Trained]:
-    """Pool the cohorts of all runs of a block.
+    """Pool the cohorts of all runs of a block; without folds, nothing changes.
 
     Parameters
     ----------
@@ -103,6 +103,8 @@ def pool_block(
     dict of int to Trained
         By seed.
     """
+    if folds is None:
+        return trained
     classes, pooled = classes_of(samples, task), {}
     for seed in seeds_of(folds):
         parts, fold = parts_of(splits, seed), fold_numbers(splits, folds, seed)

@@ -651,7 +651,7 @@ class Experiment(Settings):
     @field_validator("variants")
     @classmethod
     def _no_switch(cls, variants: dict) -> dict:
-        taken = sorted(set(variants) & {*SWITCHES, SHUFFLED, WINDOWS})
+        taken = sorted(set(variants) & {*SWITCHES, *STRONG_SWITCHES, SHUFFLED, WINDOWS})
         if taken:
             raise ValueError(
                 f"{', '.join(taken)}: taken by a switch between the protocols, or another variant that all experiments "
@@ -826,6 +826,9 @@ SWITCHES = {
     "late_fusion": {"late_fusion": AS_PUBLISHED["late_fusion"]},
     "fit_on": {"representations": {}},
     "as_published": {"protocol": "as_published"},
+}
+"""Variants that every experiment has: each switch between these two protocols by itself, and all together."""
+STRONG_SWITCHES = {
     "cross_fitting": {
         "split": {**STRONG["split"], "validation_fraction": Split().validation_fraction},
         "ensemble": {"stacking_epochs": 0},
@@ -840,9 +843,7 @@ SWITCHES = {
         "split": {**STRONG["split"], "validation_fraction": Split().validation_fraction},
     },
 }
-"""Variants that every experiment has: each switch between the protocols by itself, and all of a protocol together."""
-STRONG_SWITCHES = ("cross_fitting", "regularised", "probabilities", "calibration", "bagged", "strong")
-"""Those of the protocol ``strong``."""
+"""The same of the protocol ``strong``. They change what a file gives, too."""
 OF_PROBABILITIES = ("average", "calibration")
 """Keys of the ensemble that have a meaning in classification only."""
 SHUFFLED = "shuffled"
@@ -871,7 +872,7 @@ def with_variant(
     ValueError
         No such variant.
     """
-    known = SWITCHES | {SHUFFLED: {}} | (content.get("variants") or {}) | (more or {})
+    known = SWITCHES | STRONG_SWITCHES | {SHUFFLED: {}} | (content.get("variants") or {}) | (more or {})
     changed = {key: value for key, value in content.items() if key != "variants"}
     for name in variant.split("+"):
         if name not in known:

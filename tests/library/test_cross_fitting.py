@@ -70,7 +70,7 @@ def test_seeds_and_folds_draw_from_streams_of_their_own(drawn):
 
 def test_a_run_hides_its_fold_stops_on_the_next_and_learns_from_the_others(drawn):
     _, splits, folds = drawn
-    runs, numbers = with_runs(splits, folds, 5)
+    runs, numbers = with_runs(splits, [3, 4], folds, 5)
     assert numbers == [15, 16, 17, 18, 19, 20, 21, 22, 23, 24]
     for place, run in enumerate(runs_of(3, 5)):
         part, fold = runs[f"seed_{run}"], folds["seed_3"]
@@ -85,7 +85,7 @@ def test_samples_of_other_draws_stay_out_of_a_run():
     samples["sample"] = [f"{name}_{draw}" for name, draw in zip(samples["sample"], samples["draw"], strict=True)]
     splits = split_samples(samples, [1, 2], validation_fraction=0.25, cross_fitting=4)
     folds = draw_folds(samples, splits, [1, 2], 4, "subject", True, True)
-    runs, _ = with_runs(splits, folds, 4)
+    runs, _ = with_runs(splits, [1, 2], folds, 4)
     assert (runs["seed_4"].notna() == (samples["draw"] == 1)).all()
     assert len(fold_numbers(splits, folds, 2)) == SUBJECTS
 

@@ -1,0 +1,137 @@
+"""The cohorts of a seed's folds as one: what is hidden stays hidden, and students are judged out of fold."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from metafusion.cohort import block
+from metafusion.cohort.pool import pool_block, pool_cohorts
+from metafusion.cohort.seed_data import collect
+from metafusion.cohort.stored import read
+from metafusion.cohort.students import all_students
+from metafusion.cohort.train import train
+from metafusion.config.models import Cohort, Representations
+from metafusion.cross_fitting import draw_folds, fold_numbers, with_runs
+from metafusion.errors import DivergedError
+from metafusion.splits import parts_of, split_samples
+
+SETTINGS = Cohort(hidden=[], epochs=3, batch_size=8, penalties=[0, 1], learning_rate=0.05)
+CHOICES = {"a": Representations(sizes=["raw", "absent"]), "b": Representations(sizes=["raw", "absent"])}
+STUDENTS = all_students({name: choice.names for name, choice in CHOICES.items()})
+
+
+def made(task: str, change: dict[str, object] | None = None) -> dict:
+    """Train a seed with four folds on 40 samples; ``change`` gives other targets by sample."""
+    random = np.random.default_rng(0)
+    raw = {name: random.standard_normal((40, 3)).astype(np.float32) for name in "ab"}
+    signal = raw["a"][:, 0] + raw["b"][:, 0]
+    targets = signal if task == "regression" else np.where(signal > 0, "yes", "no")
+    samples = pd.DataFrame({"sample": [f"s{i:02}" for i in range(40)], "target": targets})
+    samples["subject"] = samples["sample"]
+    splits = split_samples(samples, [2], validation_fraction=0.25, cross_fitting=4, classes=task != "regression")
+    folds = draw_folds(samples, splits, [2], 4, "subject", True, task != "regression")
+    if change:
+        samples["target"] = samples["sample"].map(change).fillna(samples["target"])
+    runs, numbers = with_runs(splits, [2], folds, 4)
+    views = {
+        name: {f"seed_{run}/raw": raw[name] for run in numbers}
+        | {f"seed_{run}/present": np.ones(40, bool) for run in numbers}
+        for name in "ab"
+    }
+    data = {run: collect(samples, runs, views, run, task) for run in numbers}
+    trained = train(data, STUDENTS, CHOICES, SETTINGS, task, every_penalty=True)
+    pooled = pool_block(trained, samples, splits, folds, 4, SETTINGS, task)
+    return {"samples": samples, "splits": splits, "folds": folds, "trained": trained, "pooled": pooled[2]}
+
+
+@pytest.fixture(scope="module", params=["classification", "regression"])
+def one(request) -> tuple[str, dict]:
+    return request.param, made(request.param)
+
+
+def test_the_target_of_a_hidden_sample_changes_its_own_run_in_nothing(one):
+    task, before = one
+    hidden = before["folds"].loc[before["folds"]["seed_2"] == 1, "sample"]
+    old = before["samples"].set_index("sample")["target"]
+    other = {name: -9.0 if task == "regression" else {"yes": "no", "no": "yes"}[old[name]] for name in hidden}
+    after = made(task, other)
+    same, changed = before["trained"][9], after["trained"][9]
+    assert (same.predictions == changed.predictions).all()
+    assert (same.losses == changed.losses).all()
+    for mine, theirs in zip(same.weights, changed.weights, strict=True):
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert (before["trained"][10].predictions != after["trained"][10].predictions).any()
+    # And so its prediction of the hidden samples is what it was.
+    rows = fold_numbers(before["splits"], before["folds"], 2) == 1
+    assert (before["pooled"].predictions[:, :, rows] == after["pooled"].predictions[:, :, rows]).all()
+
+
+def test_targets_of_the_test_part_change_nothing(one):
+    task, before = one
+    tested = before["splits"].loc[before["splits"]["seed_2"] == "test", "sample"]
+    old = before["samples"].set_index("sample")["target"]
+    after = made(task, dict.fromkeys(tested, -9.0 if task == "regression" else "no"))
+    assert (old[tested] != after["samples"].set_index("sample")["target"][tested]).any()
+    assert (before["pooled"].predictions == after["pooled"].predictions).all()
+    assert (before["pooled"].losses == after["pooled"].losses).all()
+
+
+def test_losses_are_means_over_all_samples_by_the_run_that_has_not_seen_them(one):
+    task, found = one
+    parts, folds = parts_of(found["splits"], 2), found["folds"].set_index("sample")["seed_2"]
+    target = found["samples"].set_index("sample")["target"]
+    for p in range(2):
+        for k in range(len(STUDENTS)):
+            wrong = []
+            for row, name in enumerate(parts["sample"]):
+                if pd.isna(folds[name]):
+                    continue
+                said = found["trained"][8 + int(folds[name])].predictions[p, k, row].astype(float)
+                if task == "regression":
+                    wrong.append((said[0] - target[name]) ** 2)
+                else:
+                    wrong.append(np.log(np.exp(said).sum()) - said[["no", "yes"].index(target[name])])
+            assert found["pooled"].losses[p, k] == pytest.approx(np.mean(wrong), rel=1e-5)
+
+
+def test_the_penalty_of_the_best_students_out_of_fold_is_chosen(one):
+    pooled = one[1]["pooled"]
+    assert pooled.chosen == int(np.argmin(pooled.losses[:, pooled.top].mean(axis=1)))
+    assert pooled.top[np.argmin(pooled.losses[0])]
+
+
+def test_networks_of_all_runs_are_kept_at_the_penalty_chosen_out_of_fold(one):
+    found = one[1]
+    for fold in range(4):
+        mine = found["trained"][8 + fold].weights_at[found["pooled"].chosen][0]
+        assert all(torch.equal(mine[name], found["pooled"].weights[0][f"fold_{fold}/{name}"]) for name in mine)
+
+
+def test_who_diverged_in_one_run_is_out():
+    found = made("regression")
+    runs = [found["trained"][run] for run in range(8, 12)]
+    losses = runs[2].losses.copy()
+    losses[1, 0] = np.inf
+    runs[2] = replace(runs[2], losses=losses)
+    fold = fold_numbers(found["splits"], found["folds"], 2)
+    targets = found["samples"]["target"].to_numpy()
+    pooled = pool_cohorts(runs, targets, fold, SETTINGS, "regression", 2)
+    assert np.isinf(pooled.losses[1, 0])
+    assert np.isnan(pooled.predictions[1, 0]).all()
+    assert np.isfinite(np.delete(pooled.losses.ravel(), 3)).all()
+    runs[2] = replace(runs[2], losses=np.full_like(losses, np.inf))
+    with pytest.raises(DivergedError, match="seed 2"):
+        pool_cohorts(runs, targets, fold, SETTINGS, "regression", 2)
+
+
+def test_a_pooled_block_is_read_back_with_its_samples_as_those_that_choose(one, tmp_path):
+    found = one[1]
+    block.write(tmp_path, STUDENTS, SETTINGS, {2: found["pooled"]})
+    predictions, selection = tmp_path / "predictions.safetensors", tmp_path / "selection.tsv"
+    (stored,) = read(predictions, selection, found["splits"], [2], found["folds"])
+    assert set(stored.parts["part"]) == {"validation", "test"}
+    assert (stored.fold[stored.parts["part"] == "test"] == -1).all()
+    assert stored.losses == pytest.approx(found["pooled"].losses)
