@@ -1,9 +1,10 @@
 """Cross-fitting: K cohorts a seed, so that everything is chosen on predictions of samples that a cohort has not seen.
 
 The samples of a seed that are not tested are dealt to K folds. A *run* is a seed with another split: run k hides fold k
-together with the test part, stops its students on the next fold, and learns from the others. Runs are trained like
-seeds. Afterwards each sample has a prediction of the one run that it was hidden from (out of fold), and the test part
-has K of each, which are averaged.
+together with the test part, decides on the next fold (its validation part), and learns from the others. If a cohort has
+nothing to decide, no fold is spared for that: run k learns from all but fold k. Runs are trained like seeds. Afterwards
+each sample has a prediction of the one run that it was hidden from (out of fold), and the test part has K of each,
+which are averaged.
 """
 
 import numpy as np
@@ -61,7 +62,7 @@ def runs_of(seed: int, folds: int) -> list[int]:
     return [seed * folds + fold for fold in range(folds)]
 
 
-def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int) -> pd.DataFrame:
+def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int, decides: bool) -> pd.DataFrame:
     """Return the splits of all runs: ``sample`` and one column ``seed_{run}``.
 
     Parameters
@@ -70,25 +71,33 @@ def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int) -> pd
         See :func:`draw_folds`.
     number : int
         Number of folds, 3 at least.
+    decides : bool
+        Whether the next fold is spared as a validation part. Otherwise the run's own fold stands in its place, so that
+        its losses are known; nothing may depend on them.
     """
     columns = {}
     for seed in seeds_of(folds):
         fold, part = folds[f"seed_{seed}"], splits[f"seed_{seed}"]
         for place, run in enumerate(runs_of(seed, number)):
             mine = pd.Series("train", index=splits.index, dtype="str")
-            mine[(fold == (place + 1) % number).fillna(False)] = "validation"
-            mine[(fold == place).fillna(False) | (part == "test").fillna(False)] = "test"
+            own, following = ((fold == one).fillna(False) for one in (place, (place + 1) % number))
+            mine[following if decides else own] = "validation"
+            mine[(part == "test").fillna(False)] = "test"
+            if decides:
+                mine[own] = "test"
             columns[f"seed_{run}"] = mine.where(part.notna())
     return pd.concat([splits[["sample"]], pd.DataFrame(columns)], axis=1)
 
 
 def with_runs(
-    splits: pd.DataFrame, seeds: list[int], folds: pd.DataFrame | None, number: int
+    splits: pd.DataFrame, seeds: list[int], folds: pd.DataFrame | None, number: int, decides: bool
 ) -> tuple[pd.DataFrame, list[int]]:
     """Return the splits of all runs, and the runs, in place of splits and seeds; without folds these themselves."""
     if folds is None:
         return splits, seeds
-    return splits_of_runs(splits, folds, number), [run for seed in seeds_of(folds) for run in runs_of(seed, number)]
+    return splits_of_runs(splits, folds, number, decides), [
+        run for seed in seeds_of(folds) for run in runs_of(seed, number)
+    ]
 
 
 def fold_numbers(splits: pd.DataFrame, folds: pd.DataFrame, seed: int) -> np.ndarray:

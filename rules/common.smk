@@ -88,14 +88,16 @@ def seeds_of_block(wildcards):
 
 
 def cross_fitting_of(wildcards):
-    return experiment_of(wildcards).split.cross_fitting
+    """Number of folds, and whether a run spares one for decisions."""
+    experiment = experiment_of(wildcards)
+    return [experiment.split.cross_fitting, experiment.decides]
 
 
 def folds_of_block(wildcards):
     """The folds of cross-fitting; nothing without."""
     return (
         "<results>/{experiment}/folds/{block}.parquet"
-        if cross_fitting_of(wildcards)
+        if experiment_of(wildcards).split.cross_fitting
         else []
     )
 

@@ -19,7 +19,7 @@ training = import_module("metafusion.workflow.training") if learnt else None
 
 with job(snakemake) as (input, output, params, log):
     samples, folds = read_table(input.samples), read_table(input.folds) if input.folds else None
-    splits, seeds = with_runs(read_table(input.splits), params.seeds, folds, params.cross_fitting)
+    splits, seeds = with_runs(read_table(input.splits), params.seeds, folds, *params.cross_fitting)
     features = partial(feature_matrix, input.features)
     for modality, choice in chosen.items():
         mapped, fitted = latents.extract(splits, seeds, modality, features, choice)

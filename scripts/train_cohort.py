@@ -18,8 +18,8 @@ with job(snakemake) as (input, output, params, log):
     folder = Path(output.students).parent
     runtime = runtime_of(snakemake, log, folder / ".unfinished")
     samples, splits = read_table(input.samples), read_table(input.splits)
-    folds, number = read_table(input.folds) if input.folds else None, params.cross_fitting
-    runs, seeds = with_runs(splits, params.seeds, folds, number)
+    folds, (number, decides) = read_table(input.folds) if input.folds else None, params.cross_fitting
+    runs, seeds = with_runs(splits, params.seeds, folds, number, decides)
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
     settings = Cohort(**params.cohort)
     students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)

@@ -22,8 +22,8 @@ family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
 
 with job(snakemake) as (input, output, params, log):
     samples, splits = read_table(input.samples), read_table(input.splits)
-    folds, number = read_table(input.folds) if input.folds else None, params.cross_fitting
-    runs, seeds = with_runs(splits, params.seeds, folds, number)
+    folds, (number, decides) = read_table(input.folds) if input.folds else None, params.cross_fitting
+    runs, seeds = with_runs(splits, params.seeds, folds, number, decides)
     views, task = latents.read(input.latents, params.modalities), params.settings["task"]
     data = {seed: collect(samples, runs, views, seed, task) for seed in seeds}
     truth = None

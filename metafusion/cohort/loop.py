@@ -342,7 +342,8 @@ def _train_at(
             student.alive = student.alive and bool(np.isfinite(loss))
             # What happens after a student has stopped does not spoil its result.
             student.failed = student.failed or not (student.alive or student.stopped)
-            if student.alive and not student.stopped and loss < student.loss:
+            better = settings.kept_epoch == "last" or loss < student.loss
+            if student.alive and not student.stopped and better:
                 student.loss, student.best_epoch = loss, epoch
                 student.keep()
             late = settings.patience and epoch - student.best_epoch >= settings.patience

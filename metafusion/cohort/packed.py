@@ -460,7 +460,8 @@ class _Run:
         validation = self._validate()
         self.alive &= torch.isfinite(validation)
         self.failed |= ~self.alive & ~self.stopped
-        better = (validation < self.best_losses) & self.alive & ~self.stopped
+        better = torch.ones_like(self.alive) if self.settings.kept_epoch == "last" else validation < self.best_losses
+        better = better & self.alive & ~self.stopped
         self.best_losses = torch.where(better, validation, self.best_losses)
         self.best_at = torch.where(better, epoch, self.best_at)
         self._keep(better)

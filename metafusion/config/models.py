@@ -410,6 +410,11 @@ class Cohort(Head):
         description="A student's best epoch is looked for until so many epochs in a row were no better; a cohort ends "
         "when all its students have come to that. 0: all epochs.",
     )
+    kept_epoch: Literal["best", "last"] = Field(
+        default="best",
+        description="What is kept of a student: its best epoch by the validation loss, or the last one. With 'last' "
+        "and 'teaching: none' nothing is decided in training, and cross-fitting spares no fold for decisions.",
+    )
     target_scaling: Literal["standard", "none"] = Field(
         default="standard",
         description="Regression: 'standard' trains on z-scores of the target (mean and deviation of the training "
@@ -468,6 +473,17 @@ class Cohort(Head):
         return sorted(penalties)
 
     @model_validator(mode="after")
+    def _the_last_epoch_is_known(self) -> "Cohort":
+        if self.kept_epoch == "last" and self.patience:
+            raise ValueError("patience: has no meaning with 'kept_epoch: last'; remove it")
+        return self
+
+    @property
+    def decides(self) -> bool:
+        """Whether training looks at the validation part: for the best epoch, or for who teaches."""
+        return self.kept_epoch == "best" or self.teaching != "none"
+
+    @model_validator(mode="after")
     def _heads_differ(self) -> "Cohort":
         names = [head.name for head in self.heads]
         if len(set(names)) < len(names):
@@ -517,6 +533,9 @@ STRONG = {
         "epochs": 40,
         "batch_size": 32,
         "learning_rate": 3e-3,
+        "kept_epoch": "last",
+        "teaching": "none",
+        "penalties": [0.0, 0.3, 1.0],
     },
     "ensemble": {
         "selection": "bagged",
@@ -730,6 +749,11 @@ class Experiment(Settings):
         return self
 
     @property
+    def decides(self) -> bool:
+        """Whether any network's training looks at the validation part, see :attr:`Cohort.decides`."""
+        return self.cohort.decides or any(choice.learnt for choice in self.representations.values())
+
+    @property
     def splits_per_permutation(self) -> int:
         """Seeds that share a permutation of the labels; without ``shuffle`` of no meaning."""
         given = self.shuffle.splits if self.shuffle else None
@@ -828,12 +852,15 @@ SWITCHES = {
     "as_published": {"protocol": "as_published"},
 }
 """Variants that every experiment has: each switch between these two protocols by itself, and all together."""
+UNDECIDED = ("kept_epoch", "teaching", "penalties")
+"""Keys of a cohort in whose training nothing is decided."""
 STRONG_SWITCHES = {
     "cross_fitting": {
         "split": {**STRONG["split"], "validation_fraction": Split().validation_fraction},
         "ensemble": {"stacking_epochs": 0},
     },
-    "regularised": {"cohort": STRONG["cohort"]},
+    "regularised": {"cohort": {key: value for key, value in STRONG["cohort"].items() if key not in UNDECIDED}},
+    "undecided": {"cohort": {key: STRONG["cohort"][key] for key in UNDECIDED}},
     "probabilities": {"ensemble": {"average": "probabilities"}},
     "calibration": {"ensemble": {"average": "probabilities", "calibration": "temperature"}},
     "bagged": {"ensemble": {key: STRONG["ensemble"][key] for key in ("selection", "average", "shrinkage")}},

@@ -561,3 +561,15 @@ def test_without_scaling_the_target_is_learnt_as_it_is():
     trained = train({1: data}, BOTH, {}, chosen, "regression")[1]
     direct = packed.train({1: Data.of(data)}, networks_of(BOTH, {}, chosen), chosen, "regression")[1]
     assert_same(trained, direct, 0)
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for():
+    # Steps so large that the best epoch is not the last.
+    networks, chosen = cohort(epochs=9, learning_rate=0.3)
+    data = some_data(3, "regression")
+    best = packed.train({3: data}, networks, chosen, "regression")[3]
+    last = packed.train({3: data}, networks, chosen.model_copy(update={"kept_epoch": "last"}), "regression")[3]
+    assert (best.best_epochs[0] < 9).any()
+    assert (last.best_epochs == 9).all()
+    curves = last.history[(last.history["penalty"] == 0) & (last.history["epoch"] == 9)]
+    assert last.losses[0] == pytest.approx(curves["validation_loss"].to_numpy())

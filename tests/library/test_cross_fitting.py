@@ -70,7 +70,7 @@ def test_seeds_and_folds_draw_from_streams_of_their_own(drawn):
 
 def test_a_run_hides_its_fold_stops_on_the_next_and_learns_from_the_others(drawn):
     _, splits, folds = drawn
-    runs, numbers = with_runs(splits, [3, 4], folds, 5)
+    runs, numbers = with_runs(splits, [3, 4], folds, 5, True)
     assert numbers == [15, 16, 17, 18, 19, 20, 21, 22, 23, 24]
     for place, run in enumerate(runs_of(3, 5)):
         part, fold = runs[f"seed_{run}"], folds["seed_3"]
@@ -80,12 +80,22 @@ def test_a_run_hides_its_fold_stops_on_the_next_and_learns_from_the_others(drawn
         assert (part[fold.isna()] == "test").all()
 
 
+def test_where_nothing_is_decided_a_run_learns_from_all_but_its_own_fold(drawn):
+    _, splits, folds = drawn
+    runs, _ = with_runs(splits, [3, 4], folds, 5, False)
+    for place, run in enumerate(runs_of(3, 5)):
+        part, fold = runs[f"seed_{run}"], folds["seed_3"]
+        assert (part[fold == place] == "validation").all()
+        assert (part[fold.notna() & (fold != place)] == "train").all()
+        assert (part[fold.isna()] == "test").all()
+
+
 def test_samples_of_other_draws_stay_out_of_a_run():
     samples = pd.concat([people(1).assign(draw=1), people(1).assign(draw=2)], ignore_index=True)
     samples["sample"] = [f"{name}_{draw}" for name, draw in zip(samples["sample"], samples["draw"], strict=True)]
     splits = split_samples(samples, [1, 2], validation_fraction=0.25, cross_fitting=4)
     folds = draw_folds(samples, splits, [1, 2], 4, "subject", True, True)
-    runs, _ = with_runs(splits, [1, 2], folds, 4)
+    runs, _ = with_runs(splits, [1, 2], folds, 4, True)
     assert (runs["seed_4"].notna() == (samples["draw"] == 1)).all()
     assert len(fold_numbers(splits, folds, 2)) == SUBJECTS
 

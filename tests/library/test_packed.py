@@ -54,6 +54,7 @@ COHORTS = {
     "warm start, unequal budget": (PLAIN, {"warm_start": True, "equal_budget": False, "penalties": [0, 0.99, 3]}),
     "unequal budget": (PLAIN, {"equal_budget": False, "penalties": [0, 0.99, 3]}),
     "patience": (PLAIN, {"patience": 2, "epochs": 9, "learning_rate": 0.1, "teaching": "adaptive"}),
+    "last epoch": (PLAIN, {"kept_epoch": "last", "epochs": 9, "learning_rate": 0.3, "teaching": "none"}),
     "everything": (
         TUNED,
         {"warm_start": True, "dropout": 0.2, "weight_decay": 0.1, "patience": 1, "normaliser": "all", "epochs": 2},

@@ -23,7 +23,10 @@ CHOICES = {"a": Representations(sizes=["raw", "absent"]), "b": Representations(s
 STUDENTS = all_students({name: choice.names for name, choice in CHOICES.items()})
 
 
-def made(task: str, change: dict[str, object] | None = None) -> dict:
+LAST = SETTINGS.model_copy(update={"kept_epoch": "last", "teaching": "none"})
+
+
+def made(task: str, change: dict[str, object] | None = None, settings: Cohort = SETTINGS) -> dict:
     """Train a seed with four folds on 40 samples; ``change`` gives other targets by sample."""
     random = np.random.default_rng(0)
     raw = {name: random.standard_normal((40, 3)).astype(np.float32) for name in "ab"}
@@ -35,45 +38,56 @@ def made(task: str, change: dict[str, object] | None = None) -> dict:
     folds = draw_folds(samples, splits, [2], 4, "subject", True, task != "regression")
     if change:
         samples["target"] = samples["sample"].map(change).fillna(samples["target"])
-    runs, numbers = with_runs(splits, [2], folds, 4)
+    runs, numbers = with_runs(splits, [2], folds, 4, settings.decides)
     views = {
         name: {f"seed_{run}/raw": raw[name] for run in numbers}
         | {f"seed_{run}/present": np.ones(40, bool) for run in numbers}
         for name in "ab"
     }
     data = {run: collect(samples, runs, views, run, task) for run in numbers}
-    trained = train(data, STUDENTS, CHOICES, SETTINGS, task, every_penalty=True)
-    pooled = pool_block(trained, samples, splits, folds, 4, SETTINGS, task)
+    trained = train(data, STUDENTS, CHOICES, settings, task, every_penalty=True)
+    pooled = pool_block(trained, samples, splits, folds, 4, settings, task)
     return {"samples": samples, "splits": splits, "folds": folds, "trained": trained, "pooled": pooled[2]}
 
 
-@pytest.fixture(scope="module", params=["classification", "regression"])
-def one(request) -> tuple[str, dict]:
-    return request.param, made(request.param)
+CASES = [(task, settings) for task in ("classification", "regression") for settings in (SETTINGS, LAST)]
 
 
-def test_the_target_of_a_hidden_sample_changes_its_own_run_in_nothing(one):
-    task, before = one
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1].kept_epoch}")
+def case(request) -> tuple[str, Cohort, dict]:
+    task, settings = request.param
+    return task, settings, made(task, settings=settings)
+
+
+@pytest.fixture
+def one(case) -> tuple[str, dict]:
+    return case[0], case[2]
+
+
+def test_the_target_of_a_hidden_sample_changes_its_own_run_in_nothing(case):
+    task, settings, before = case
     hidden = before["folds"].loc[before["folds"]["seed_2"] == 1, "sample"]
     old = before["samples"].set_index("sample")["target"]
     other = {name: -9.0 if task == "regression" else {"yes": "no", "no": "yes"}[old[name]] for name in hidden}
-    after = made(task, other)
+    after = made(task, other, settings)
     same, changed = before["trained"][9], after["trained"][9]
     assert (same.predictions == changed.predictions).all()
-    assert (same.losses == changed.losses).all()
-    for mine, theirs in zip(same.weights, changed.weights, strict=True):
-        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    # Where nothing is decided, the losses are those of the hidden samples themselves.
+    assert (same.losses == changed.losses).all() == settings.decides
+    for p in range(2):
+        for mine, theirs in zip(same.weights_at[p], changed.weights_at[p], strict=True):
+            assert all(torch.equal(mine[name], theirs[name]) for name in mine)
     assert (before["trained"][10].predictions != after["trained"][10].predictions).any()
     # And so its prediction of the hidden samples is what it was.
     rows = fold_numbers(before["splits"], before["folds"], 2) == 1
     assert (before["pooled"].predictions[:, :, rows] == after["pooled"].predictions[:, :, rows]).all()
 
 
-def test_targets_of_the_test_part_change_nothing(one):
-    task, before = one
+def test_targets_of_the_test_part_change_nothing(case):
+    task, settings, before = case
     tested = before["splits"].loc[before["splits"]["seed_2"] == "test", "sample"]
     old = before["samples"].set_index("sample")["target"]
-    after = made(task, dict.fromkeys(tested, -9.0 if task == "regression" else "no"))
+    after = made(task, dict.fromkeys(tested, -9.0 if task == "regression" else "no"), settings)
     assert (old[tested] != after["samples"].set_index("sample")["target"][tested]).any()
     assert (before["pooled"].predictions == after["pooled"].predictions).all()
     assert (before["pooled"].losses == after["pooled"].losses).all()
