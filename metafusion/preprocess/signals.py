@@ -505,7 +505,7 @@ def cut(
         data -= data[..., inside_baseline].mean(axis=-1, keepdims=True)
 
     types = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
-    faults = _out_of_range(data, [types[name] for name in channels], reject or {}, flat or {}, where)
+    faults = out_of_range(data, [types[name] for name in channels], reject or {}, flat or {}, where)
     for number, fault in zip(sound, faults, strict=True):
         reasons[number] = fault
     places = [place for place, number in enumerate(sound) if reasons[number] is None]
@@ -658,10 +658,25 @@ def _reasons(
     return reasons
 
 
-def _out_of_range(
-    data: np.ndarray, types: Sequence[str], reject: Mapping[str, float], flat: Mapping[str, float], where: str
+def out_of_range(
+    data: np.ndarray, types: Sequence[str], reject: Mapping[str, float], flat: Mapping[str, float], where: str = ""
 ) -> list[str | None]:
-    """Say of every trial whether the range of a channel is under or over the limit for its type."""
+    """Say of every trial whether the range of a channel is under or over the limit for its type.
+
+    Parameters
+    ----------
+    data : ndarray, shape (trials, channels, times)
+    types : sequence of str, length channels
+    reject, flat : mapping of str to float
+        Limits by type, in the unit of the data.
+    where : str
+        Begins messages.
+
+    Raises
+    ------
+    UserError
+        There is a limit for a type that no channel has.
+    """
     for key, limits in (("reject", reject), ("flat", flat)):
         for type_ in limits:
             if type_ not in types:

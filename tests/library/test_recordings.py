@@ -320,7 +320,7 @@ def test_samples_of_the_baseline_count_as_the_trials_of_epochs_too(tmp_path):
         ({"cleaning": {"notch": [50]}}, "notch: is for continuous recordings"),
         ({"cleaning": {"reference": "average"}}, "reference: is for continuous recordings"),
         ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than its epochs have"),
-        ({"cleaning": {"reject": {"grad": 1}}}, "no channel of type 'grad' to reject by; Known: eeg"),
+        ({"cleaning": {"reject": {"grad": 1}}}, "reject: no channel of type 'grad'; Known: eeg"),
         (
             {"cleaning": {"reject": {"eeg": 1e-9}}},
             "no trial is left of 12: 12 range of a channel of type eeg over 1e-09",
