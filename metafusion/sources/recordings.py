@@ -675,13 +675,8 @@ def _clean_epochs(
     sound = events[reasons == ""].reset_index(drop=True)
     if len(sound):
         cleaned = signals.filter_resample_baseline(
-            epochs[sound["place"].tolist()], settings.highpass, settings.lowpass, rate, None
+            epochs[sound["place"].tolist()], settings.highpass, settings.lowpass, settings.resample or rate, None
         )
-        if settings.resample is not None and settings.resample != rate:
-            if settings.resample > rate:
-                raise UserError(f"resample: {settings.resample:g} Hz is more than its epochs have ({rate:g} Hz)")
-            # By Fourier transform, MNE's padding may move trials by half a sample of the new rate.
-            cleaned.resample(settings.resample, method="polyphase", pad="auto", verbose="WARNING")
         if settings.baseline is not None:
             cleaned.apply_baseline(_ends(cleaned, "baseline", *settings.baseline), verbose="WARNING")
         cleaned.crop(*_ends(cleaned, "window", start, stop), verbose="WARNING")

@@ -319,7 +319,7 @@ def test_samples_of_the_baseline_count_as_the_trials_of_epochs_too(tmp_path):
         ({"window": [0.301, 0.302]}, "window: its epochs have no sample between 0.301 and 0.302 s"),
         ({"cleaning": {"notch": [50]}}, "notch: is for continuous recordings"),
         ({"cleaning": {"reference": "average"}}, "reference: is for continuous recordings"),
-        ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than its epochs have"),
+        ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than the recording has"),
         ({"cleaning": {"reject": {"grad": 1}}}, "reject: no channel of type 'grad'; Known: eeg"),
         (
             {"cleaning": {"reject": {"eeg": 1e-9}}},
