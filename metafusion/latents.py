@@ -52,7 +52,7 @@ def extract(
     """
     mapped, fitted = {}, {}
     left_out: Counter[str] = Counter()
-    if "everything" in (choice.fit_on, choice.before.fit_on):
+    if choice.leaks:
         log.warning("%s: representations are fitted on everything, the test part included", modality)
     ids = None
     for seed in seeds:

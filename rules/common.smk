@@ -130,6 +130,12 @@ def modalities_of(wildcards):
     return list(experiment_of(wildcards).representations)
 
 
+def leaking_of(wildcards):
+    """The modalities with representations that are fitted on everything."""
+    chosen = experiment_of(wildcards).representations
+    return [name for name, choice in chosen.items() if choice.leaks]
+
+
 def assembled_tables_of(wildcards):
     """The modalities, and the truth of a simulation, which only an oracle reads."""
     truth = [TRUTH] if experiment_of(wildcards).source.has_truth else []

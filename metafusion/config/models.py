@@ -185,6 +185,11 @@ class Representations(Settings):
         return first + latent + last
 
     @property
+    def leaks(self) -> bool:
+        """Whether something of it is fitted on the test part, too."""
+        return "everything" in (self.fit_on, self.before.fit_on)
+
+    @property
     def learnt(self) -> bool:
         """Whether the extractor is a network that is trained before the students."""
         return bool(self.numbers) and self.extractor not in ("pca", "separate")
