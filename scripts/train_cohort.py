@@ -17,6 +17,7 @@ with job(snakemake) as (input, output, params, log):
     runtime = runtime_of(snakemake, log, folder / ".unfinished")
     samples, splits = read_table(input.samples), read_table(input.splits)
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
+    chosen = latents.with_shapes(input.latents, chosen)
     settings = Cohort(**params.cohort)
     students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
     views = latents.read(input.latents, list(chosen))
