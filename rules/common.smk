@@ -174,7 +174,9 @@ def files_of_chunk(wildcards):
 
 def settings_of_chunk(wildcards):
     """What of the source's settings a chunk depends on; compared, so that only a change of these reruns it."""
-    return experiment_of(wildcards).source.settings_of(wildcards.modality)
+    return experiment_of(wildcards).source.settings_of(
+        wildcards.modality, wildcards.chunk
+    )
 
 
 def source_of_chunk(wildcards, input):

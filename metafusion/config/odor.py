@@ -309,6 +309,6 @@ class OdorSimulated(OdorTask):
         """The layout of the recorded rats."""
         return OdorLayout()
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
         # What is drawn is in the files already.
         return self.model_dump(mode="json", include=set(OdorTask.model_fields) | {"rat"})

@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import reduce
 from pathlib import Path
@@ -749,11 +749,7 @@ def assemble(source: Recordings, acquired: None, preprocessed: Mapping[str, Sequ
         raise UserError(f"none of the {len(folders)} sessions can be used; the first: {first}")
     _refuse_unknown_events(source, sound)
     _refuse_unknown_channels(source, sound)
-    assembled = assemble_sessions(folders, source.modality_names, source.missing_channels)
-    # Whose a session is may have been corrected since it was worked on.
-    subjects = {name: session.subject for name, session in source.found.items()}
-    samples = assembled.samples.assign(subject=assembled.samples["session"].map(subjects))
-    return replace(assembled, samples=samples)
+    return assemble_sessions(folders, source.modality_names, source.missing_channels)
 
 
 def _refuse_unknown_events(source: Recordings, folders: Sequence[Path]) -> None:
