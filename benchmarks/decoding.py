@@ -199,14 +199,15 @@ def _block(experiment, samples, seeds: list[int], features, folder: Path, clock:
     from metafusion.stacking import stack
     from metafusion.targets import classes_of
 
-    task, chosen, settings = experiment.task, experiment.representations, experiment.cohort
+    task, chosen, settings = experiment.task, dict(experiment.representations), experiment.cohort
     with clock.stage("split"):
         options = experiment.split.model_dump()
         splits = split_samples(samples, seeds, **options, classes=True)
     views, layers = {}, {seed: {} for seed in seeds}
     with clock.stage("latents"):
-        for modality, choice in chosen.items():
-            mapped, _ = latents.extract(splits, seeds, modality, features, choice)
+        for modality, configured in experiment.representations.items():
+            mapped, transforms = latents.extract(splits, seeds, modality, features, configured)
+            chosen[modality] = choice = latents.with_shape(configured, transforms)
             if choice.learnt:
                 data = {seed: collect(samples, splits, {modality: mapped}, seed, task) for seed in seeds}
                 more, fitted = extractors.extract(data, modality, choice, settings.target_scaling, task, Runtime())

@@ -440,17 +440,18 @@ def permutation_markdown(table: pd.DataFrame, words: Words) -> str:
     text = (
         f"Observed: mean over {splits} {'splits' if splits > 1 else 'split'}. Under permutation: mean and middle 95 % "
         f"of the same with shuffled labels, over {over_seeds(here['permutations'])} permutations. "
-        "p = (1 + permutations at least as good) / (1 + permutations), one-sided, not corrected for the number of "
-        "methods; bold below 0.05. "
+        "p = (1 + permutations at least as good) / (1 + permutations), one-sided; corrected: after Holm, over the "
+        "methods (not the references), bold below 0.05. "
         f"{too_few(here['permutations'].max())}"
     )
     rows = []
     for name in in_order(pd.Series(here.index)):
         row = here.loc[name]
-        p = "–" if math.isnan(row["p"]) else f"{row['p']:.2g}"
+        p, corrected = ("–" if math.isnan(row[key]) else f"{row[key]:.2g}" for key in ("p", "p_corrected"))
         null = _with_interval(row["mean"], row["low"], row["high"])
         shown = {"observed": f"{row['observed']:.4g}", "under permutation": null}
-        rows.append({"method": name} | shown | {"p": f"**{p}**" if row["p"] < 0.05 else p})
+        corrected = f"**{corrected}**" if row["p_corrected"] < 0.05 else corrected
+        rows.append({"method": name} | shown | {"p": p, "p (corrected)": corrected})
     return "\n\n".join([_heading(words, text.strip()), _markdown(pd.DataFrame(rows))]) + "\n"
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from sklearn.metrics import mutual_info_score
 
 from metafusion.methods import family_of
+from metafusion.predictions import classes_answered
 
 OF_INTEREST = ("meta_fusion", "best_single", "early_fusion", "late_fusion")
 COLUMNS = ["method", "true", "given", "count", "samples", "rate", "information_bits"]
@@ -23,17 +24,13 @@ def of_interest(methods: list[str]) -> list[str]:
     return found + single + [name for name in methods if family_of(name) == "linear"]
 
 
-def confusion_table(predictions: pd.DataFrame, samples: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+def confusion_table(answers: pd.DataFrame) -> pd.DataFrame:
     """Count answers by true class, over the test parts of all seeds.
 
     Parameters
     ----------
-    predictions : DataFrame
-        See :func:`metafusion.predictions.long_predictions`.
-    samples : DataFrame
-        ``sample``, ``target``.
-    classes : list of str
-        In order; none in regression.
+    answers : DataFrame
+        See :func:`metafusion.predictions.against_truth`.
 
     Returns
     -------
@@ -49,16 +46,15 @@ def confusion_table(predictions: pd.DataFrame, samples: pd.DataFrame, classes: l
     (classes - 1)^2 / (2 ln 2 samples) bits (Panzeri, Senatore, Montemurro, Petersen 2007), where samples are all that
     were tested, however often.
     """
-    test = predictions[predictions["part"] == "test"]
-    logits = test[[f"logit_{name}" for name in classes]].to_numpy()
-    test = test[~np.isnan(logits).any(axis=1)] if classes else test.iloc[:0]
+    classes = classes_answered(answers)
+    logits = [f"logit_{name}" for name in classes]
+    answers = answers[answers[logits].notna().all(axis=1)] if classes else answers.iloc[:0]
     rows = []
-    for method in of_interest(list(dict.fromkeys(test["method"]))):
-        here = test[test["method"] == method]
-        true = samples.set_index("sample")["target"].loc[here["sample"]].to_numpy()
-        answers = np.array(classes)[here[[f"logit_{name}" for name in classes]].to_numpy().argmax(axis=1)]
-        counts = pd.crosstab(pd.Categorical(true, classes), pd.Categorical(answers, classes), dropna=False).to_numpy()
-        different = here["sample"].groupby(true).nunique()
+    for method in of_interest(list(dict.fromkeys(answers["method"]))):
+        here = answers[answers["method"] == method]
+        given = pd.Categorical.from_codes(here[logits].to_numpy().argmax(axis=1), classes)
+        counts = pd.crosstab(pd.Categorical(here["true"], classes), given, dropna=False).to_numpy()
+        different = here.groupby("true")["sample"].nunique()
         bits = mutual_info_score(None, None, contingency=counts) / np.log(2)
         for (row, column), count in np.ndenumerate(counts):
             rate = count / counts[row].sum() if counts[row].sum() else np.nan

@@ -1,7 +1,11 @@
 """Errors that a user can cause and can mend."""
 
+import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+DAMAGED = (ValueError, OSError, LookupError, TypeError, EOFError, zlib.error)
+"""What a damaged file shows itself as, whatever reads it, depending on where the damage is; readers add their own."""
 
 
 class UserError(ValueError):
@@ -14,6 +18,20 @@ class UserError(ValueError):
 
 class DivergedError(UserError):
     """All networks of a seed diverged."""
+
+
+class BrokenInputError(UserError):
+    """One of many inputs cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+        Why, in words that many of them may share; the message says it of this one.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

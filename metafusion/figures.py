@@ -18,10 +18,11 @@ from statsmodels.stats.proportion import proportion_confint
 
 from metafusion.methods import HIGHER_IS_BETTER, LABELS, family_of
 from metafusion.metrics import BINS, measure
+from metafusion.predictions import classes_answered
 from metafusion.statistics import ranking, values_by_seed
-from metafusion.summary import FEWEST_TESTED, confusion
+from metafusion.summary import FEWEST_TESTED
 from metafusion.svg import save as save
-from metafusion.targets import classes_of, numbers_of, positive_number
+from metafusion.targets import numbers_of, positive_number
 
 STYLE = {
     "font.size": 9,
@@ -350,18 +351,29 @@ def learning_curves(history: pd.DataFrame, selection: pd.DataFrame, words: Words
     return figure
 
 
-def answers(predictions: pd.DataFrame, samples: pd.DataFrame, task: str, words: Words) -> Figure:
-    """What Meta Fusion answers for the test samples: a confusion matrix, or predicted against true."""
-    test = predictions[(predictions["method"] == "meta_fusion") & (predictions["part"] == "test")]
+def answers(answered: pd.DataFrame, confused: pd.DataFrame, words: Words) -> Figure:
+    """What Meta Fusion answers for the test samples: a confusion matrix, or predicted against true.
+
+    Parameters
+    ----------
+    answered : DataFrame
+        See :func:`metafusion.predictions.against_truth`.
+    confused : DataFrame
+        See :func:`metafusion.confusion.confusion_table`.
+    words : Words
+    """
+    test = answered[answered["method"] == "meta_fusion"]
     with mpl.rc_context(STYLE):
-        if task == "classification":
-            return _confusion(predictions, samples, test, words)
-        return _predicted_against_true(test, samples, words)
+        classes = classes_answered(test)
+        if classes:
+            return _confusion(confused[confused["method"] == "meta_fusion"], test, classes, words)
+        return _predicted_against_true(test, words)
 
 
-def _confusion(predictions: pd.DataFrame, samples: pd.DataFrame, test: pd.DataFrame, words: Words) -> Figure:
-    classes = sorted(samples["target"].unique())
-    shares = confusion(predictions, samples, classes, "meta_fusion").to_numpy()
+def _confusion(confused: pd.DataFrame, test: pd.DataFrame, classes: list[str], words: Words) -> Figure:
+    # A class that was never tested has no rate.
+    rates = confused.pivot(index="true", columns="given", values="rate")
+    shares = rates.reindex(index=classes, columns=classes).fillna(0).to_numpy()
     figure, (axes,) = panels(2.6 + 0.65 * len(classes), 2.2 + 0.55 * len(classes))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(shares):
@@ -376,9 +388,8 @@ def _confusion(predictions: pd.DataFrame, samples: pd.DataFrame, test: pd.DataFr
     return figure
 
 
-def _predicted_against_true(test: pd.DataFrame, samples: pd.DataFrame, words: Words) -> Figure:
-    true = test.merge(samples[["sample", "target"]], on="sample", how="left")["target"].to_numpy(float)
-    predicted = test["prediction"].to_numpy()
+def _predicted_against_true(test: pd.DataFrame, words: Words) -> Figure:
+    true, predicted = test["true"].to_numpy(float), test["prediction"].to_numpy()
     figure, (axes,) = panels(4.6, 4.4)
     axes.plot(true, predicted, ".", ms=4, alpha=0.5, color=COLOURS["cohort"], rasterized=False)
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
@@ -409,14 +420,7 @@ def shown_methods(summary: pd.DataFrame, metric: str) -> list[str]:
     return [*found, *others["method"].head(1)]
 
 
-def reliability(
-    predictions: pd.DataFrame,
-    samples: pd.DataFrame,
-    task: str,
-    shown: list[str],
-    words: Words,
-    positive: str | None = None,
-) -> Figure:
+def reliability(answered: pd.DataFrame, shown: list[str], words: Words, positive: str | None = None) -> Figure:
     """What happened against what was predicted, in bins of the predictions, pooled over seeds; and their histogram.
 
     Two classes, or a positive one: its share against its predicted probability, in ten bins of equal width. More: the
@@ -426,11 +430,8 @@ def reliability(
 
     Parameters
     ----------
-    predictions : DataFrame
-        See :func:`metafusion.predictions.long_predictions`.
-    samples : DataFrame
-        ``sample``, ``target``.
-    task : str
+    answered : DataFrame
+        See :func:`metafusion.predictions.against_truth`.
     shown : list of str
         Methods, one panel each.
     words : Words
@@ -440,7 +441,7 @@ def reliability(
     with mpl.rc_context(STYLE):
         if not shown:
             return _empty(words)
-        classes = classes_of(samples, task)
+        classes = classes_answered(answered)
         number = 1 if positive is None and len(classes) == 2 else positive_number(classes, positive)
         if not classes:
             names = "prediction", "mean target"
@@ -448,14 +449,14 @@ def reliability(
             names = "probability of the most probable class", "share of right answers"
         else:
             names = f"predicted probability of {classes[number]}", f"share of {classes[number]}"
-        test = predictions[(predictions["part"] == "test") & predictions[predictions.columns[4:]].notna().all(axis=1)]
+        test = answered[answered[answered.columns[4:]].notna().all(axis=1)]
         several = {name: test[test["method"] == name] for name in shown}
         figure, grid = panels(1 + 2.3 * len(shown), 4.3, len(shown), 2, height_ratios=[3, 1], sharex=True, sharey="row")
         for (name, table), axes, below in zip(several.items(), grid, grid[len(shown) :], strict=False):
             if table.empty:
                 axes.set_title(f"{name}\nno prediction", fontsize=8)
                 continue
-            said, happened, label = _said_and_happened(table, samples, classes, number)
+            said, happened, label = _said_and_happened(table, classes, number)
             colour = COLOURS[family_of(name)]
             bins = _binned(said, happened, table["sample"].to_numpy(), bool(classes))
             ends = [0, 1] if classes else [bins[["x", "y"]].min().min(), bins[["x", "y"]].max().max()]
@@ -472,11 +473,11 @@ def reliability(
 
 
 def _said_and_happened(
-    table: pd.DataFrame, samples: pd.DataFrame, classes: list[str], positive: int | None
+    table: pd.DataFrame, classes: list[str], positive: int | None
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Return what one method predicts, what is true, and its calibration error over seeds in words."""
     outputs = table[table.columns[4:]].to_numpy(np.float64)
-    targets = numbers_of(samples.set_index("sample").loc[table["sample"]], classes)
+    targets = numbers_of(table.rename(columns={"true": "target"}), classes)
     metric = "ece" if classes else "r2"
     by_seed = pd.Series(
         [measure(metric, outputs[rows], targets[rows]) for rows in table.groupby("seed").indices.values()], dtype=float

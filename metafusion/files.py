@@ -80,9 +80,9 @@ def read_table(
         raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
 
 
-def read_many(paths: list[str], rows: tuple[str, pd.Series] | None = None) -> pd.DataFrame:
-    """Read tables of the same columns, one below the other; of parquets only some rows, see :func:`read_table`."""
-    return pd.concat([read_table(path, rows=rows) for path in paths], ignore_index=True)
+def read_many(paths: list[str]) -> pd.DataFrame:
+    """Read tables of the same columns, one below the other."""
+    return pd.concat([read_table(path) for path in paths], ignore_index=True)
 
 
 def write_json(content: Any, path: str | Path) -> None:

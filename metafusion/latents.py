@@ -10,7 +10,9 @@ import pandas as pd
 
 from metafusion import fronts
 from metafusion.config.models import Representations
+from metafusion.errors import UserError
 from metafusion.files import read_arrays, write_arrays
+from metafusion.preprocess.trials import array_shape
 from metafusion.representations import latents
 from metafusion.samples import original_ids
 from metafusion.splits import parts_of
@@ -48,11 +50,17 @@ def extract(
         ``seed_{seed}/{representation}``, float32, shape (samples of the seed, width), and ``seed_{seed}/present``,
         bool. Rows are in the order of :func:`metafusion.splits.parts_of`.
     transforms : dict of str to ndarray
-        ``seed_{seed}/{what}``: the fitted numbers (see metafusion.representations.Transform).
+        ``seed_{seed}/{what}``: the fitted numbers (see metafusion.representations.Transform). With ``conv1d`` also
+        ``shape``, that of the array, as configured or as the columns say.
+
+    Raises
+    ------
+    UserError
+        The columns do not say the shape that is asked for, or see :func:`metafusion.representations.fit`.
     """
     mapped, fitted = {}, {}
     left_out: Counter[str] = Counter()
-    if "everything" in (choice.fit_on, choice.before.fit_on):
+    if choice.leaks:
         log.warning("%s: representations are fitted on everything, the test part included", modality)
     ids = None
     for seed in seeds:
@@ -61,6 +69,8 @@ def extract(
         if ids is None or not ids.equals(original_ids(parts["sample"])):
             ids = original_ids(parts["sample"])
             values, present, names = features(modality, parts["sample"])
+            if choice.extractor == "conv1d" and not choice.shape:
+                choice = choice.model_copy(update={"shape": _shape_in(names, choice, modality)})
         fitting, before = (
             parts["part"].isin(PARTS_TO_FIT_ON[which]).to_numpy()
             for which in (choice.fit_on, choice.before.fit_on or choice.fit_on)
@@ -70,10 +80,38 @@ def extract(
         left_out.update(fronts.left_out(transform.front, names))
         mapped |= {f"seed_{seed}/{name}": view for name, view in views.items()} | {f"seed_{seed}/present": present}
         fitted |= {f"seed_{seed}/{name}": array for name, array in transform.arrays().items()}
+    if choice.extractor == "conv1d":
+        fitted["shape"] = np.array(choice.shape)
     if left_out:
         listed = ", ".join(f"{name} ({count})" for name, count in left_out.items())
         log.info("%s: 'before: active' leaves out, in so many of %d seeds: %s", modality, len(seeds), listed)
     return mapped, fitted
+
+
+def _shape_in(names: list[str], choice: Representations, modality: str) -> list[int]:
+    try:
+        channels, times = array_shape(names)
+    except UserError as error:
+        raise UserError(
+            f"modality {modality!r}: its columns do not say the shape that 'extractor: conv1d' needs: {error}; give "
+            "'shape: [channels, times]' in 'representations'"
+        ) from None
+    return [channels, times] if choice.before.kind == "none" else [choice.before.components, channels]
+
+
+def with_shape(choice: Representations, fitted: dict[str, np.ndarray]) -> Representations:
+    """Return a modality's representations with the shape that :func:`extract` found."""
+    return choice.model_copy(update={"shape": fitted["shape"].tolist()}) if "shape" in fitted else choice
+
+
+def with_shapes(folder: str | Path, chosen: dict[str, Representations]) -> dict[str, Representations]:
+    """Return representations by modality with the shapes that were found when their latents were made."""
+    return {
+        name: with_shape(choice, read_arrays(Path(folder) / f"{name}.transform.safetensors"))
+        if choice.extractor == "conv1d"
+        else choice
+        for name, choice in chosen.items()
+    }
 
 
 def write(folder: str | Path, modality: str, mapped: dict[str, np.ndarray], fitted: dict[str, np.ndarray]) -> None:

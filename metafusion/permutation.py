@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from metafusion.config.models import Shuffle
 from metafusion.errors import UserError
@@ -17,7 +18,19 @@ FEWEST_EXCHANGED = 0.5
 """Share of samples (or of subjects) that must stand among others of another label."""
 FEWEST_PERMUTATIONS = 19
 """Below which no p can be 0.05 or less: the smallest is 1 / (1 + permutations)."""
-COLUMNS = ["method", "family", "metric", "observed", "mean", "low", "high", "p", "permutations", "splits"]
+COLUMNS = [
+    "method",
+    "family",
+    "metric",
+    "observed",
+    "mean",
+    "low",
+    "high",
+    "p",
+    "p_corrected",
+    "permutations",
+    "splits",
+]
 
 
 def shuffled(assembled: Assembled, settings: Shuffle, permutations: int, unit: str) -> Assembled:
@@ -139,8 +152,9 @@ def permutation_table(
     DataFrame
         ``method``, ``family``, ``metric``, ``observed``; ``mean``, ``low`` and ``high`` under permutation (its middle
         95 %); ``p``, one-sided: (1 + permutations at least as good) / (1 + permutations), so that it is never 0;
-        ``permutations`` in which the method has a value; ``splits``. Smallest p first within each metric. p is not
-        corrected for the number of methods.
+        ``p_corrected``, after Holm over the methods of the metric that have a p, but for references (prior, oracle),
+        which are not tested; ``permutations`` in which the method has a value; ``splits``. Smallest p first within each
+        metric.
     DataFrame
         ``method``, ``metric``, ``permutation``, ``value``: the statistic of every permutation.
 
@@ -151,7 +165,7 @@ def permutation_table(
 
     References
     ----------
-    Phipson, Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9, 39; Ojala, Garriga 2010, JMLR 11, 1833-1863.
+    Holm 1979; Phipson, Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9, 39; Ojala, Garriga 2010, JMLR 11, 1833-1863.
     """
     rows, under = [], []
     for metric in metrics:
@@ -171,10 +185,12 @@ def permutation_table(
             ends = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(values) else [np.nan, np.nan]
             p = (1 + better) / (1 + len(values)) if known else np.nan
             mean = values.mean() if len(values) else np.nan
-            rows.append((method, family_of(method), metric, value, mean, *ends, p, len(values), splits))
+            rows.append((method, family_of(method), metric, value, mean, *ends, p, np.nan, len(values), splits))
         long = null.rename_axis("permutation").reset_index().melt("permutation", var_name="method")
         under.append(long.assign(metric=metric))
     table = pd.DataFrame(rows, columns=COLUMNS)
+    for _, rows in table[table["p"].notna() & (table["family"] != "reference")].groupby("metric"):
+        table.loc[rows.index, "p_corrected"] = multipletests(rows["p"], method="holm")[1]
     table["place"] = table["metric"].map(metrics.index)
     table = table.sort_values(["place", "p", "method"], kind="stable", ignore_index=True).drop(columns="place")
     return table, pd.concat(under, ignore_index=True)[["method", "metric", "permutation", "value"]]

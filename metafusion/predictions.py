@@ -23,6 +23,31 @@ def long_predictions(
     return pd.concat(tables, ignore_index=True)
 
 
+def against_truth(predictions: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return what was answered for the test parts, and what is true.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        See :func:`long_predictions`.
+    samples : DataFrame
+        ``sample``, ``target``.
+
+    Returns
+    -------
+    DataFrame
+        ``method``, ``seed``, ``sample``, ``true`` (the target), then the outputs, in the order of ``predictions``.
+    """
+    test = predictions[predictions["part"] == "test"].reset_index(drop=True).drop(columns="part")
+    test.insert(3, "true", samples.set_index("sample")["target"].loc[test["sample"]].to_numpy())
+    return test
+
+
+def classes_answered(answers: pd.DataFrame) -> list[str]:
+    """Return the classes that have a column of logits, in order; none in regression."""
+    return [name.removeprefix("logit_") for name in answers.columns if name.startswith("logit_")]
+
+
 def answers_of(predictions: pd.DataFrame, seed: int, samples: pd.Series) -> dict[str, np.ndarray]:
     """Undo :func:`long_predictions` for one seed: outputs by method, rows in the order of the samples."""
     here = predictions[predictions["seed"] == seed]

@@ -297,19 +297,3 @@ def subgroups_table(scores: pd.DataFrame, metrics: list[str], test_to_train: flo
     table = table.sort_values(["place", "rank", "method"], kind="stable", ignore_index=True)
     means = ["mean", "se", "low", "high", "seeds", "samples", "subjects"]
     return table[["column", "level", "method", "family", "metric", *means]]
-
-
-def confusion(predictions: pd.DataFrame, samples: pd.DataFrame, classes: list[str], method: str) -> pd.DataFrame:
-    """Share of the test samples of each class that a method gives to each class, pooled over seeds.
-
-    Returns
-    -------
-    DataFrame, shape (classes, classes)
-        Rows: the true class; each sums to 1.
-    """
-    here = predictions[(predictions["method"] == method) & (predictions["part"] == "test")]
-    true = here.merge(samples[["sample", "target"]], on="sample", how="left")["target"]
-    logits = here[[f"logit_{name}" for name in classes]].to_numpy()
-    guessed = pd.Categorical(np.array(classes)[logits.argmax(axis=1)], categories=classes)
-    counts = pd.crosstab(pd.Categorical(true, categories=classes), guessed, dropna=False)
-    return counts.div(counts.sum(axis=1).clip(lower=1), axis=0)

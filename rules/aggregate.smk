@@ -2,7 +2,7 @@
 Over seeds: tables, figures and what the report shows.
 
 needs   <results>/{experiment}/scores/*.parquet, by_penalty/*.parquet, by_students/*.parquet, by_subgroup/*.parquet,
-        predictions/*.parquet, ensembles/*.tsv, cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
+        answers/*.parquet, ensembles/*.tsv, cohort/*/, splits/*.tsv, samples.parquet, exclusions.tsv
 makes   <results>/{experiment}/tables/*.tsv, figures/*.svg
 """
 
@@ -16,7 +16,7 @@ rule aggregate_tables:
         students=of_blocks("<results>/{experiment}/cohort/{block}/students.tsv"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
         ensembles=of_blocks("<results>/{experiment}/ensembles/{block}.tsv"),
-        predictions=of_blocks("<results>/{experiment}/predictions/{block}.parquet"),
+        answers=of_blocks("<results>/{experiment}/answers/{block}.parquet"),
         manifests=of_blocks("<results>/{experiment}/splits/{block}.tsv"),
         samples="<results>/{experiment}/samples.parquet",
         exclusions="<results>/{experiment}/exclusions.tsv",
@@ -114,7 +114,6 @@ rule aggregate_tables:
         code=code_of("aggregate_tables"),
         metrics=setting("metrics"),
         modalities=modalities_of,
-        task=setting("task"),
     script:
         "../scripts/aggregate_tables.py"
 
@@ -131,7 +130,7 @@ rule draw_figures:
         usage="<results>/{experiment}/tables/usage.tsv",
         history=of_blocks("<results>/{experiment}/cohort/{block}/history.parquet"),
         selection=of_blocks("<results>/{experiment}/cohort/{block}/selection.tsv"),
-        predictions=of_blocks("<results>/{experiment}/predictions/{block}.parquet"),
+        answers=of_blocks("<results>/{experiment}/answers/{block}.parquet"),
         samples="<results>/{experiment}/samples.parquet",
         preprocessed=all_preprocessed,
     output:
@@ -228,7 +227,6 @@ rule draw_figures:
     params:
         code=code_of("draw_figures", source=True),
         title=setting("title"),
-        task=setting("task"),
         metrics=setting("metrics"),
         positive=setting("positive"),
         source=setting("source"),

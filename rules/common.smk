@@ -145,6 +145,12 @@ def modalities_of(wildcards):
     return list(experiment_of(wildcards).representations)
 
 
+def leaking_of(wildcards):
+    """The modalities with representations that are fitted on everything."""
+    chosen = experiment_of(wildcards).representations
+    return [name for name, choice in chosen.items() if choice.leaks]
+
+
 def assembled_tables_of(wildcards):
     """The modalities, and the truth of a simulation, which only an oracle reads."""
     truth = [TRUTH] if experiment_of(wildcards).source.has_truth else []
@@ -183,7 +189,9 @@ def files_of_chunk(wildcards):
 
 def settings_of_chunk(wildcards):
     """What of the source's settings a chunk depends on; compared, so that only a change of these reruns it."""
-    return experiment_of(wildcards).source.settings_of(wildcards.modality)
+    return experiment_of(wildcards).source.settings_of(
+        wildcards.modality, wildcards.chunk
+    )
 
 
 def source_of_chunk(wildcards, input):

@@ -80,6 +80,7 @@ rule describe_data:
         kind=lambda wildcards: experiment_of(wildcards).source.kind,
         simulated=lambda wildcards: experiment_of(wildcards).source.simulated,
         proxies=lambda wildcards: experiment_of(wildcards).source.label_proxies,
+        leaking=leaking_of,
         modalities=modalities_of,
     script:
         "../scripts/describe_data.py"

@@ -1,11 +1,11 @@
 """
-Choose the ensembles on the validation part and score every method. The only rule that reads the test part's targets.
+Choose the ensembles on the validation part and score every method. The only rule that scores the test part.
 
 needs   <results>/{experiment}/samples.parquet, people.parquet, splits/{block}.parquet, cohort/{block}/,
         comparators/*/{block}.parquet, stacking/{block}.parquet unless it is switched off
-makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parquet, scores/{block}.parquet, and scores at
-        every penalty (by_penalty/{block}.parquet), of fewer students (by_students/{block}.parquet) and of groups of
-        people (by_subgroup/{block}.parquet)
+makes   <results>/{experiment}/ensembles/{block}.tsv, predictions/{block}.parquet, answers/{block}.parquet (for the test
+        part, beside the truth), scores/{block}.parquet, and scores at every penalty (by_penalty/{block}.parquet), of
+        fewer students (by_students/{block}.parquet) and of groups of people (by_subgroup/{block}.parquet)
 """
 
 
@@ -22,6 +22,7 @@ rule evaluate_block:
     output:
         ensembles="<results>/{experiment}/ensembles/{block}.tsv",
         predictions="<results>/{experiment}/predictions/{block}.parquet",
+        answers="<results>/{experiment}/answers/{block}.parquet",
         scores="<results>/{experiment}/scores/{block}.parquet",
         by_penalty="<results>/{experiment}/by_penalty/{block}.parquet",
         by_students="<results>/{experiment}/by_students/{block}.parquet",

@@ -1,11 +1,8 @@
 """Rule aggregate_tables: tables over all seeds of an experiment."""
 
-import pandas as pd
-
 from metafusion import summary
 from metafusion.confusion import confusion_table
 from metafusion.files import read_many, read_table, write_table
-from metafusion.targets import classes_of
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
@@ -17,8 +14,7 @@ with job(snakemake) as (input, output, params, log):
     students = read_table(input.students[0])
     write_table(summary.students_table(scores, students, params.metrics), output.students)
     write_table(summary.usage_table(read_many(input.ensembles), students, params.modalities), output.usage)
-    tested = read_many(input.predictions, rows=("part", pd.Series(["test"])))
-    write_table(confusion_table(tested, samples, classes_of(samples, params.task)), output.confusion)
+    write_table(confusion_table(read_many(input.answers)), output.confusion)
     write_table(summary.penalties_table(read_many(input.selection)), output.penalties)
     write_table(summary.differences_table(scores, params.metrics, shared), output.differences)
     write_table(summary.ranks_table(scores, params.metrics[0]), output.ranks)

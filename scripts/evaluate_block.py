@@ -4,6 +4,7 @@ from metafusion import evaluation
 from metafusion.cohort import stored
 from metafusion.config.models import Ensemble
 from metafusion.files import read_table, write_table
+from metafusion.predictions import against_truth
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
@@ -16,6 +17,7 @@ with job(snakemake) as (input, output, params, log):
     members, predictions, scores = evaluation.evaluate(samples, seeds, others, task, metrics, settings, positive)
     write_table(members, output.ensembles)
     write_table(predictions, output.predictions)
+    write_table(against_truth(predictions, samples), output.answers)
     write_table(scores, output.scores)
     write_table(evaluation.by_penalty(samples, seeds, task, metrics, settings, positive), output.by_penalty)
     write_table(evaluation.by_students(samples, seeds, task, metrics[0], settings, positive), output.by_students)

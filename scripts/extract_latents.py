@@ -26,6 +26,7 @@ with job(snakemake) as (input, output, params, log):
         if choice.learnt:
             data = {seed: collect(samples, splits, {modality: mapped}, seed, params.task) for seed in seeds}
             runtime = training.runtime_of(snakemake, log)
+            choice = latents.with_shape(choice, fitted)
             more, layers = extractors.extract(data, modality, choice, params.target_scaling, params.task, runtime)
             mapped |= more
             latents.write_extractors(output.folder, modality, layers)

@@ -21,6 +21,7 @@ with job(snakemake) as (input, output, params, log):
     folds, (number, decides) = read_table(input.folds) if input.folds else None, params.cross_fitting
     runs, seeds = with_runs(splits, params.seeds, folds, number, decides)
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
+    chosen = latents.with_shapes(input.latents, chosen)
     settings = Cohort(**params.cohort)
     students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
     views = latents.read(input.latents, list(chosen))

@@ -84,7 +84,11 @@ class Target:
 
 
 def leakage_table(
-    data: Data, quality: pd.DataFrame, checks: Checks, proxies: Mapping[str, Sequence[str]] | None = None
+    data: Data,
+    quality: pd.DataFrame,
+    checks: Checks,
+    proxies: Mapping[str, Sequence[str]] | None = None,
+    leaking: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Check the data of an experiment.
 
@@ -96,6 +100,8 @@ def leakage_table(
     checks : Checks
     proxies : mapping of str to sequence of str, optional
         Columns by modality that the source knows to say nearly the label.
+    leaking : sequence of str
+        Modalities with representations that are configured to be fitted on everything.
 
     Returns
     -------
@@ -123,8 +129,17 @@ def leakage_table(
     missing += missing_modalities(having, target_alone, checks)
     known = label_proxies(proxies or {}, data.modalities)
     sites = site_by_label(data, alone, target_alone, checks)
-    rows = [*subjects_apart(data), *twice, *known, *single, *missing, *codes, *sites]
+    rows = [*subjects_apart(data), *fitted_on_everything(leaking), *twice, *known, *single, *missing, *codes, *sites]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def fitted_on_everything(leaking: Sequence[str]) -> list[dict]:
+    """Return a row for each modality whose representations are fitted on the test part, too."""
+    said = (
+        "representations are fitted on the test part, too, as 'fit_on: everything' asks: scores are no longer what new "
+        "samples would have; set 'fit_on: train', unless this is to run again what others did"
+    )
+    return [_row("fitted on everything", "representations", name, np.nan, SUSPECT, said) for name in leaking]
 
 
 def label_proxies(proxies: Mapping[str, Sequence[str]], modalities: Sequence[str]) -> list[dict]:

@@ -117,8 +117,9 @@ class Representations(Settings):
     )
     shape: list[Size] = Field(
         default=[],
-        description="'conv1d': channels and times; 'conv3d': the three lengths of a volume, or channels before them. "
-        "Their product is the number of features, of which the last index runs fastest.",
+        description="'conv1d': channels and times, or [] to take them from columns that are called as 'C3_t0.10' is; "
+        "'conv3d': the three lengths of a volume, or channels before them. Their product is the number of features, of "
+        "which the last index runs fastest.",
     )
     channels: list[Size] = Field(
         default=[8, 16],
@@ -149,7 +150,7 @@ class Representations(Settings):
             # Defaults written out are no mistake: a dumped configuration can be read again.
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key!r} has no meaning with 'extractor: {self.extractor}'; remove it")
-        lengths = {"conv1d": (2,), "conv3d": (3, 4)}.get(self.extractor)
+        lengths = {"conv1d": (0, 2), "conv3d": (3, 4)}.get(self.extractor)
         if lengths and len(self.shape) not in lengths:
             what = "[channels, times]" if self.extractor == "conv1d" else "[x, y, z] or [channels, x, y, z]"
             raise ValueError(f"'extractor: {self.extractor}' needs 'shape: {what}', found {self.shape}")
@@ -166,7 +167,7 @@ class Representations(Settings):
             raise ValueError(
                 f"before: {kind!r} leaves no array for 'extractor: {self.extractor}'; remove it, or take 'encoder'"
             )
-        if self.shape[0] != components:
+        if self.shape and self.shape[0] != components:
             raise ValueError(
                 f"shape: after 'channel_pca' it is [components, channels], so [{components}, ...], found {self.shape}"
             )
@@ -183,6 +184,11 @@ class Representations(Settings):
         latent = [f"{self.extractor}{number}" for number in self.numbers]
         first, last = (["raw"] if "raw" in self.sizes else []), (["absent"] if "absent" in self.sizes else [])
         return first + latent + last
+
+    @property
+    def leaks(self) -> bool:
+        """Whether something of it is fitted on the test part, too."""
+        return "everything" in (self.fit_on, self.before.fit_on)
 
     @property
     def learnt(self) -> bool:

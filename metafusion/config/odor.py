@@ -1,6 +1,5 @@
 """Rats in the odour sequence task: recorded ones, and a simulated one in the same layout."""
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
 from metafusion.config.source import Positive, Source
-from metafusion.config.trials import SignalFeatures, SpikeFeatures, Window
+from metafusion.config.trials import SignalFeatures, SpikeFeatures, Window, exact
 
 ODORS = ("A", "B", "C", "D", "E")
 """Names of the odours; the files have the numbers from 1."""
@@ -234,11 +233,6 @@ class OdorTask(Source):
         return {one: root / self.rat / f"{self.prefix_of_files}_{names[one]}.npy" for one in used}
 
 
-def exact(number: float) -> Fraction:
-    """Return the number that a float was written as: 0.01 is a hundredth here, which no float is."""
-    return Fraction(repr(float(number)))
-
-
 class OdorRats(OdorTask):
     """LFP and spikes of a rat's hippocampus while it smells a sequence of odours (Shahbaba et al. 2022, on Dryad).
 
@@ -315,6 +309,6 @@ class OdorSimulated(OdorTask):
         """The layout of the recorded rats."""
         return OdorLayout()
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
         # What is drawn is in the files already.
         return self.model_dump(mode="json", include=set(OdorTask.model_fields) | {"rat"})

@@ -386,10 +386,10 @@ class Recordings(Source):
     def user_files(self) -> list[Path]:
         return list(dict.fromkeys(file for one in self.found.values() for run in one.recordings for file in run.files))
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
-        # Which files those of a session are is said by its inputs, and whose it is, when sessions are joined.
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
+        # Which files those of a session are is said by its inputs.
         places = {"folder", "layout", "sessions", "datatypes", "tasks", "runs", "exclude"}
-        return self.model_dump(mode="json", exclude=places)
+        return self.model_dump(mode="json", exclude=places) | {"subject": self.session(chunk).subject}
 
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:
         return [file for recording in self.session(chunk).recordings for file in recording.files]

@@ -78,8 +78,8 @@ class Source(Settings):
             raise ValueError(f"'kind: {self.kind}' has no window in time; remove 'windows'")
         return {"window": list(window)}
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
-        """What of these settings the chunks of a modality depend on: a change of others does not touch them."""
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
+        """What of these settings a chunk of a modality depends on: a change of others does not touch it."""
         return self.model_dump(mode="json")
 
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:

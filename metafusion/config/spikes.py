@@ -232,15 +232,10 @@ class SpikeTimes(SpikeSource):
     def user_files(self) -> list[Path]:
         return list(dict.fromkeys(file for session in self.sessions.values() for file in session.files))
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
-        # Which files those of a session are is said by its inputs, so that a new session leaves the others as they are.
-        files = {"spikes", "trials", "units", "recording"}
-        said = {
-            name: options
-            for name, session in self.sessions.items()
-            if (options := session.model_dump(mode="json", exclude=files, exclude_defaults=True))
-        }
-        return self.model_dump(mode="json", exclude={"sessions", *NOT_OF_CHUNKS}) | {"sessions": said}
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
+        # Which files those of a session are is said by its inputs.
+        said = self.sessions[chunk].model_dump(mode="json", exclude={"spikes", "trials", "units", "recording"})
+        return self.model_dump(mode="json", exclude={"sessions", *NOT_OF_CHUNKS}) | {"session": said}
 
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:
         return self.sessions[chunk].files
@@ -337,7 +332,7 @@ class Nwb(SpikeSource):
     def user_files(self) -> list[Path]:
         return list(self.sessions.values())
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"files", *NOT_OF_CHUNKS})
 
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:

@@ -1,12 +1,18 @@
 """What is made of trials: settings that every kind of source with recordings shares."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from metafusion.config.base import Settings
 from metafusion.config.source import Name, Positive
+
+
+def exact(number: float) -> Fraction:
+    """Return the number that a float stands for: 0.1 is a tenth here, and 1 / 3 a third, which no float is."""
+    return Fraction(number).limit_denominator(10**9)
 
 
 def _ascending(interval: tuple[float, float]) -> tuple[float, float]:

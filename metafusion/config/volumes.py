@@ -213,7 +213,7 @@ class VolumeSource(Source):
         volumes = {unit: list(chunks) for unit, chunks in self.scans_of_chunks.items()}
         return volumes | {name: ["all"] for name in self.table_names}
 
-    def settings_of(self, modality: str) -> dict[str, Any]:
+    def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
         if modality == T1W or modality in self.map_names:
             # Which volumes those of a chunk are is said by its files.
             return self.model_dump(mode="json", include={"kind", "preprocessing"})

@@ -5,13 +5,12 @@ Nothing here uses one trial to change another. Times are in seconds; counts have
 
 import logging
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
-from metafusion.config.trials import SpikeFeatures
+from metafusion.config.trials import SpikeFeatures, exact
 from metafusion.errors import UserError
 from metafusion.preprocess.tables import shortened
 from metafusion.preprocess.trials import array_names
@@ -47,7 +46,7 @@ def bin_edges(window: tuple[float, float], bin_width: float) -> np.ndarray:
     >>> bin_edges((0, 0.4), 0.1).tolist()
     [0.0, 0.1, 0.2, 0.3, 0.4]
     """
-    (start, stop), width = map(_exact, window), _exact(bin_width)
+    (start, stop), width = map(exact, window), exact(bin_width)
     bins = (stop - start) / width
     if bins < 1 or bins.denominator != 1:
         raise UserError(
@@ -55,11 +54,6 @@ def bin_edges(window: tuple[float, float], bin_width: float) -> np.ndarray:
             f"{float(bins):.4g} bins; expected a whole number of them; change the window or the width"
         )
     return np.array([float(start + k * width) for k in range(int(bins) + 1)])
-
-
-def _exact(number: float) -> Fraction:
-    """Return the number that a float stands for: 0.1 is a tenth here, and 1 / 3 a third, which no float is."""
-    return Fraction(number).limit_denominator(10**9)
 
 
 def bin_spikes(

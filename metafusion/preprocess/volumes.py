@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from nilearn.image import resample_img
 from nilearn.image.resampling import BoundingBoxError
 from scipy import ndimage
 
-from metafusion.errors import UserError
+from metafusion.errors import DAMAGED, BrokenInputError
 from metafusion.files import whole
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
@@ -30,22 +29,9 @@ UNKNOWN = "unknown"
 SPACES = {0: UNKNOWN, 1: "scanner", 2: "aligned", 3: "talairach", 4: "mni", 5: "template"}
 """What the codes of NIfTI headers mean."""
 
-# A damaged file shows itself as any of these, depending on where the damage is.
-_UNREADABLE = (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error, ValueError, TypeError, KeyError)
 
-
-class BrokenVolumeError(UserError):
-    """A volume that cannot be used.
-
-    Attributes
-    ----------
-    reason : str
-        Why, in words that many volumes may share; the message says it of this one.
-    """
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class BrokenVolumeError(BrokenInputError):
+    """A volume that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +103,7 @@ def read_volume(path: str | Path) -> Volume:
         raise BrokenVolumeError(
             f"{path}: cannot be read: no such file ({missing}); copy it there or list another", "MRI file is absent"
         ) from None
-    except _UNREADABLE as error:
+    except (*DAMAGED, ImageFileError, HeaderDataError) as error:
         raise BrokenVolumeError(
             f"{path}: truncated, corrupt or no volume ({error}); expected NIfTI or Analyze; "
             "copy or convert the file anew",

@@ -15,17 +15,9 @@ BCI competition II, data set Ib, http://bbci.de/competition/ii/tuebingen_desc_ii
 SelfRegulationSCP2.
 """
 
-from metafusion.sources.ts import Recording
+from dataclasses import replace
 
-RECORDING = Recording(
-    data_set="SelfRegulationSCP2",
-    name="scp2",
-    classes=("negativity", "positivity"),
-    shape=(7, 1152),
-    channels=("A1-Cz",),
-    kind="eeg",
-    unit=1e-6,
-    rate=256.0,
-    onset=2.0,
-)
+from metafusion.sources import eeg_scp
+
+RECORDING = replace(eeg_scp.RECORDING, data_set="SelfRegulationSCP2", name="scp2", shape=(7, 1152))
 acquire, preprocess, assemble, look = RECORDING.acquire, RECORDING.preprocess, RECORDING.assemble, RECORDING.look

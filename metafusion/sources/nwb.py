@@ -47,17 +47,8 @@ AT_ONCE = 100_000
 def preprocess(source: Nwb, unit: str, chunk: str, acquired: None, folder: Path) -> None:
     """Count the spikes of a file, cut its signals, and make the features of all modalities.
 
-    Parameters
-    ----------
-    source : Nwb
-    unit : str
-        ``session``.
-    chunk : str
-        The session's name.
-    acquired : None
-        There is nothing acquired.
-    folder : Path
-        Gets the files of :mod:`metafusion.sources.trials`, and ``silent_units.tsv``.
+    ``chunk`` is the session's name. ``folder`` gets the files of :mod:`metafusion.sources.trials`, and
+    ``silent_units.tsv``.
 
     Raises
     ------

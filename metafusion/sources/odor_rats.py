@@ -307,12 +307,15 @@ def _shown(source: OdorTask, length: int, rate: Fraction) -> slice:
     return slice(max(0, int(first) - margin), min(length, int(last) + margin))
 
 
-def _names(kind: str, count: int, drop: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Name channels or units from 1; return the names and places of those that are kept."""
-    digits = max(2 if kind == "tetrode" else 3, len(str(count)))
+def _names(modality: str, count: int, drop: Sequence[str], path: Path) -> tuple[list[str], list[str], list[int]]:
+    """Name channels or units from 1; return all names, and names and places of those that are kept."""
+    kind, what, least = ("tetrode", "channel", 2) if modality == LFP else ("unit", "unit", 3)
+    digits = max(least, len(str(count)))
     names = [f"{kind}_{number:0{digits}d}" for number in range(1, count + 1)]
     kept = [place for place, name in enumerate(names) if name not in drop]
-    return [names[place] for place in kept], kept
+    if not kept:
+        raise UserError(f"drop: no {what} of {path} is left; drop fewer, or set '{modality}: null'")
+    return names, [names[place] for place in kept], kept
 
 
 def preprocess(source: OdorTask, unit: str, chunk: str, acquired: Path | None, folder: Path) -> None:
@@ -377,10 +380,7 @@ def _lfp(
     layout, rate = source.layout, lfp_rate(source.layout)
     view = in_order(array, layout.lfp_axes, ("trial", "channel", "time"))
     window = places(source.window, layout.start, rate)
-    everybody, _ = _names("tetrode", view.shape[1], [])
-    names, columns = _names("tetrode", view.shape[1], source.drop)
-    if not names:
-        raise UserError(f"drop: no channel of {path} is left; drop fewer, or set 'lfp: null'")
+    everybody, names, columns = _names(LFP, view.shape[1], source.drop, path)
     shown = _shown(source, view.shape[2], rate)
     # Only this stretch of the file is read. Two steps, so that the second works on the copy.
     data = np.asarray(view[:, :, shown], dtype=np.float64)[kept][:, columns]
@@ -433,10 +433,7 @@ def _spikes(
     rate = 1 / exact(layout.bin_width)
     view = in_order(array, layout.spike_axes, ("trial", "unit", "time"))
     window = places(source.window, layout.start, rate)
-    everybody, _ = _names("unit", view.shape[1], [])
-    names, columns = _names("unit", view.shape[1], source.drop)
-    if not names:
-        raise UserError(f"drop: no unit of {path} is left; drop fewer, or set 'spikes: null'")
+    everybody, names, columns = _names(SPIKES, view.shape[1], source.drop, path)
     shown = _shown(source, view.shape[2], rate)
     counts = np.asarray(view[:, :, shown])[kept][:, columns]
     wrong = ~(np.isfinite(counts) & (counts >= 0) & (counts == np.round(counts)))

@@ -9,11 +9,10 @@ import configparser
 import logging
 import struct
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import reduce
 from pathlib import Path
@@ -24,7 +23,8 @@ import pandas as pd
 from scipy.io.matlab import MatReadError
 
 from metafusion.config.recordings import RecordedChannels, RecordedSession, Recording, Recordings, as_whole
-from metafusion.errors import UserError, did_you_mean
+from metafusion.config.trials import SignalFeatures
+from metafusion.errors import DAMAGED, BrokenInputError, UserError, did_you_mean
 from metafusion.files import read_json, read_table, write_json, write_table
 from metafusion.neural_figures import draw_session_figures
 from metafusion.preprocess import signals
@@ -52,25 +52,12 @@ BIDS_TYPES = {
 }
 """Types in tables of channels, and what MNE calls them. Those of MEG (MEGMAG, MEGGRADPLANAR, ...) are in the files."""
 
-_UNREADABLE = (
-    *(ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError),
-    *(struct.error, zlib.error, configparser.Error, MatReadError),
-)
-"""What a damaged file shows itself as, depending on where the damage is; NotImplementedError is a RuntimeError."""
+_UNREADABLE = (*DAMAGED, RuntimeError, AttributeError, struct.error, configparser.Error, MatReadError)
+"""What MNE raises for a damaged file; NotImplementedError is a RuntimeError."""
 
 
-class BrokenSessionError(UserError):
-    """A session that cannot be used.
-
-    Attributes
-    ----------
-    reason : str
-        Why, in words that many sessions may share; the message says it of this one.
-    """
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class BrokenSessionError(BrokenInputError):
+    """A session that cannot be used."""
 
 
 @dataclass
@@ -140,17 +127,15 @@ def preprocess(source: Recordings, unit: str, chunk: str, acquired: None, folder
         write_session(folder, nothing, {}, broken)
         write_json(str(error), folder / FAULT)
         return
-    epochs = _joined(runs, source, chunk)
     trials = pd.concat([run.trials for run in runs], ignore_index=True)
+    epochs = with_samples(_joined(runs, source, chunk), trials["sample"])
     trials = trials.assign(subject=session.subject, session=chunk)
     features, lacking = {}, {}
     for modality, group in source.modalities.items():
         where = f"session {chunk}: modality {modality!r}"
         channels, lacking[modality] = _chosen(epochs, group, runs, where, source)
         if channels:
-            table = _features(epochs, channels, group)
-            table.insert(0, "sample", trials["sample"])
-            features[modality] = table
+            features[modality] = features_of(epochs, channels, group)
     excluded = pd.concat([run.excluded for run in runs], ignore_index=True)
     excluded = excluded.assign(subject=session.subject, modality="")
     write_session(
@@ -158,7 +143,7 @@ def preprocess(source: Recordings, unit: str, chunk: str, acquired: None, folder
         trials[["sample", "subject", "session", "target"]],
         features,
         excluded,
-        with_samples(epochs, trials["sample"]),
+        epochs,
         facts={"rate": round(runs[0].rate, 6), "samples of a trial": len(epochs.times)},
     )
     counts = pd.concat([run.events for run in runs]).groupby("event", sort=True)["count"].sum().reset_index()
@@ -640,11 +625,21 @@ def _joined(runs: Sequence[Run], source: Recordings, session: str) -> mne.BaseEp
     )
 
 
-def _features(epochs: mne.BaseEpochs, channels: Sequence[str], group: RecordedChannels) -> pd.DataFrame:
+def features_of(epochs: mne.BaseEpochs, channels: Sequence[str], group: SignalFeatures) -> pd.DataFrame:
+    """Describe some channels of every trial by numbers, in the units of :data:`UNITS`.
+
+    Returns
+    -------
+    DataFrame
+        ``sample`` (of the epochs' metadata), then the columns of
+        :func:`metafusion.preprocess.signals.signal_features`.
+    """
     types = set(epochs.get_channel_types(picks=list(channels)))
     units = {type_: unit for type_, unit in UNITS.items() if type_ in types}
     data = epochs.get_data(picks=list(channels), units=units or None)
-    return signals.signal_features(data, epochs.times, epochs.info["sfreq"], list(channels), group)
+    table = signals.signal_features(data, epochs.times, epochs.info["sfreq"], list(channels), group)
+    table.insert(0, "sample", list(epochs.metadata["sample"]))
+    return table
 
 
 # Epochs that were cut before
@@ -680,17 +675,14 @@ def _clean_epochs(
     sound = events[reasons == ""].reset_index(drop=True)
     if len(sound):
         cleaned = signals.filter_resample_baseline(
-            epochs[sound["place"].tolist()], settings.highpass, settings.lowpass, rate, None
+            epochs[sound["place"].tolist()], settings.highpass, settings.lowpass, settings.resample or rate, None
         )
-        if settings.resample is not None and settings.resample != rate:
-            if settings.resample > rate:
-                raise UserError(f"resample: {settings.resample:g} Hz is more than its epochs have ({rate:g} Hz)")
-            # By Fourier transform, MNE's padding may move trials by half a sample of the new rate.
-            cleaned.resample(settings.resample, method="polyphase", pad="auto", verbose="WARNING")
         if settings.baseline is not None:
             cleaned.apply_baseline(_ends(cleaned, "baseline", *settings.baseline), verbose="WARNING")
         cleaned.crop(*_ends(cleaned, "window", start, stop), verbose="WARNING")
-        sound["reason"] = _range_faults(cleaned, settings.flat, settings.reject)
+        data, types = cleaned.get_data(copy=False), cleaned.get_channel_types()
+        faults = signals.out_of_range(data, types, settings.reject, settings.flat)
+        sound["reason"] = [fault or "" for fault in faults]
         if settings.overlap == "exclude" and _say_when(epochs):
             span = (start, stop, *(settings.baseline or ()))
             # Events count samples of the recording, of which epochs may have kept every second only. MNE knows that
@@ -713,21 +705,6 @@ def _ends(epochs: mne.BaseEpochs, key: str, start: float, stop: float) -> tuple[
     if not len(inside):
         raise UserError(f"{key}: its epochs have no sample between {start:g} and {stop:g} s; widen it")
     return inside[0], inside[-1]
-
-
-def _range_faults(epochs: mne.BaseEpochs, flat: Mapping[str, float], reject: Mapping[str, float]) -> list[str]:
-    """Say of every trial whether the range of a channel is out of the limits of its type; '' if it is not."""
-    types = np.array(epochs.get_channel_types())
-    ranges = np.ptp(epochs.get_data(copy=False), axis=-1)
-    reasons = [""] * len(ranges)
-    for limits, beyond, words in ((flat, np.less, "under"), (reject, np.greater, "over")):
-        for type_, limit in limits.items():
-            if type_ not in types:
-                raise UserError(f"no channel of type {type_!r} to reject by; {did_you_mean(type_, set(types))}")
-            hit = beyond(ranges[:, types == type_], limit).any(axis=1)
-            fault = f"range of a channel of type {type_} {words} {limit:g}"
-            reasons = [reason or fault * bool(bad) for reason, bad in zip(reasons, hit, strict=True)]
-    return reasons
 
 
 def _say_when(epochs: mne.BaseEpochs) -> bool:
@@ -772,11 +749,7 @@ def assemble(source: Recordings, acquired: None, preprocessed: Mapping[str, Sequ
         raise UserError(f"none of the {len(folders)} sessions can be used; the first: {first}")
     _refuse_unknown_events(source, sound)
     _refuse_unknown_channels(source, sound)
-    assembled = assemble_sessions(folders, source.modality_names, source.missing_channels)
-    # Whose a session is may have been corrected since it was worked on.
-    subjects = {name: session.subject for name, session in source.found.items()}
-    samples = assembled.samples.assign(subject=assembled.samples["session"].map(subjects))
-    return replace(assembled, samples=samples)
+    return assemble_sessions(folders, source.modality_names, source.missing_channels)
 
 
 def _refuse_unknown_events(source: Recordings, folders: Sequence[Path]) -> None:

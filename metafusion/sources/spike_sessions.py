@@ -19,7 +19,7 @@ from metafusion.preprocess.spikes import bin_edges, bin_spikes, name_silent, spi
 from metafusion.preprocess.tables import require_column, shortened
 from metafusion.samples import Assembled
 from metafusion.sources.features import as_words_or_numbers
-from metafusion.sources.recordings import UNITS
+from metafusion.sources.recordings import features_of
 from metafusion.sources.trials import Spikes, assemble_sessions, sample_names, with_samples, write_session
 
 log = logging.getLogger("metafusion")
@@ -265,7 +265,7 @@ def write_spike_session(
     if source.signals and signal is not None:
         epochs, chosen, rejected = _cut(source, session, trials, signal)
         for modality, group in source.signals.items():
-            features[modality] = _features_of(epochs, chosen[modality], group)
+            features[modality] = features_of(epochs, chosen[modality], group)
             out.append(_exclusions(list(rejected["sample"]), subject, modality, list(rejected["reason"])))
     columns = ["sample", "subject", "session", "target", *(["given_part"] if "given_part" in trials else [])]
     facts = {} if epochs is None else {"rate": round(epochs.info["sfreq"], 3), "samples of a trial": len(epochs.times)}
@@ -416,15 +416,6 @@ def choose_channels(
             f"{where}: none of {len(types)} channels meets all conditions; they are {shortened(list(types), 20)}"
         )
     return [name for name in types if name in chosen]
-
-
-def _features_of(epochs: mne.BaseEpochs, channels: Sequence[str], group: SignalFeatures) -> pd.DataFrame:
-    types = set(epochs.get_channel_types(picks=channels))
-    units = {type_: unit for type_, unit in UNITS.items() if type_ in types}
-    data = epochs.get_data(picks=channels, units=units or None, copy=True)
-    table = signals.signal_features(data, epochs.times, epochs.info["sfreq"], channels, group)
-    table.insert(0, "sample", list(epochs.metadata["sample"]))
-    return table
 
 
 def assemble(source: SpikeSource, acquired: None, preprocessed: Mapping[str, Sequence[Path]]) -> Assembled:

@@ -30,17 +30,8 @@ look = draw_session_figures
 def preprocess(source: SpikeTimes, unit: str, chunk: str, acquired: None, folder: Path) -> None:
     """Count the spikes of a session, cut its recording, and make the features of all modalities.
 
-    Parameters
-    ----------
-    source : SpikeTimes
-    unit : str
-        ``session``.
-    chunk : str
-        The session's name.
-    acquired : None
-        There is nothing acquired.
-    folder : Path
-        Gets the files of :mod:`metafusion.sources.trials`, and ``silent_units.tsv``.
+    ``chunk`` is the session's name. ``folder`` gets the files of :mod:`metafusion.sources.trials`, and
+    ``silent_units.tsv``.
 
     Raises
     ------

@@ -62,8 +62,8 @@ class Study:
         people = self.samples[["sample"]] if self.people is None else self.people
         return Data(self.samples, people, self.splits, self.folder, list(self.features), self.classes, self.unit)
 
-    def check(self, checks=CHECKS, quality=NO_VOLUMES, proxies=None):
-        return leakage_table(self.data(), quality, checks, proxies)
+    def check(self, checks=CHECKS, quality=NO_VOLUMES, **known):
+        return leakage_table(self.data(), quality, checks, **known)
 
     @property
     def trained(self):
@@ -545,6 +545,14 @@ def test_every_suspect_is_warned_of_but_not_for_pages(study, caplog):
     assert len(warned) == 11
     assert warned[0].startswith("suspect: single feature, blood, c")
     assert warned[-1] == "suspect: single feature, blood: 2 more, see leakage.tsv"
+
+
+def test_representations_that_are_fitted_on_everything_are_suspect(study):
+    study.give("lfp", study.noise())
+    found = only(study.check(leaking=["lfp"]), "fitted on everything")
+    assert (found["where"], found["level"]) == ("lfp", "suspect")
+    assert "'fit_on: everything'" in found["meaning"]
+    assert rows_of(study.check(), "fitted on everything").empty
 
 
 def test_what_the_source_knows_to_be_nearly_the_label_is_suspect_where_it_is_used(study):

@@ -487,10 +487,15 @@ def test_representations_written_out_are_the_same_again(kind):
     assert validate(Representations, one.model_dump(mode="json"), "f.yaml") == one
 
 
-@pytest.mark.parametrize("shape", [None, [120], [8, 9, 10]])
+@pytest.mark.parametrize("shape", [[120], [8, 9, 10]])
 def test_conv1d_needs_channels_and_times(shape):
     with pytest.raises(UserError, match=r"needs 'shape: \[channels, times\]'"):
-        representations(extractor="conv1d", **({"shape": shape} if shape else {}))
+        representations(extractor="conv1d", shape=shape)
+
+
+def test_conv1d_may_leave_its_shape_to_the_columns():
+    assert representations(extractor="conv1d").shape == []
+    assert representations(extractor="conv1d", before={"kind": "channel_pca", "components": 3}).shape == []
 
 
 @pytest.mark.parametrize("shape", [None, [8, 9], [1, 1, 8, 9, 10]])

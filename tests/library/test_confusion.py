@@ -11,6 +11,7 @@ from metafusion.config.models import Experiment
 from metafusion.confusion import confusion_table
 from metafusion.figures import Words, save
 from metafusion.metrics import measure
+from metafusion.predictions import against_truth
 from metafusion.summary import usage_table
 
 WORDS = Words("Odours", "accuracy", simulated=False)
@@ -46,7 +47,7 @@ def matrix(table, value, method="meta_fusion"):
 def test_counts_are_pooled_over_seeds_and_each_sample_is_one():
     random = np.random.default_rng(0)
     true, answers = random.integers(0, 3, 40), random.integers(0, 3, 40)
-    table = confusion_table(predictions_of(answers, seeds=3), samples_of(true), CLASSES)
+    table = confusion_table(against_truth(predictions_of(answers, seeds=3), samples_of(true)))
     expected = confusion_matrix(true, answers)
     assert matrix(table, "count").tolist() == (3 * expected).tolist()
     assert matrix(table, "rate") == pytest.approx(confusion_matrix(true, answers, normalize="true"))
@@ -67,7 +68,7 @@ def test_counts_are_pooled_over_seeds_and_each_sample_is_one():
     ],
 )
 def test_the_information_is_that_of_the_table(true, answers, bits):
-    table = confusion_table(predictions_of(answers), samples_of(true), CLASSES)
+    table = confusion_table(against_truth(predictions_of(answers), samples_of(true)))
     assert table["information_bits"].to_numpy() == pytest.approx(bits, abs=1e-12)
 
 
@@ -75,11 +76,29 @@ def test_only_the_test_part_counts_and_only_answers():
     known = predictions_of([0, 1, 2])
     learnt = predictions_of([2, 2, 2], part="train")
     diverged = predictions_of([0, 1, 2], method="early_fusion").assign(logit_A=np.nan)
-    table = confusion_table(pd.concat([known, learnt, diverged]), samples_of([0, 1, 1]), CLASSES)
+    table = confusion_table(against_truth(pd.concat([known, learnt, diverged]), samples_of([0, 1, 1])))
     assert set(table["method"]) == {"meta_fusion"}
     assert matrix(table, "count").tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
     # C was never tested.
     assert np.isnan(matrix(table, "rate")[2]).all()
+
+
+def test_the_figure_of_what_is_answered_has_a_row_for_a_class_that_was_never_tested(tmp_path):
+    answered = against_truth(predictions_of([0, 1, 2, 1], seeds=2), samples_of([0, 1, 1, 1]))
+    figure = figures.answers(answered, confusion_table(answered), WORDS)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["1.00", "0.00", "0.00", "0.00", "0.67", "0.33", "0.00", "0.00", "0.00"]
+    assert "8 test predictions of 4 samples, 2 seeds" in figure.get_suptitle().replace("\n", " ")
+    save(figure, tmp_path / "figure.svg")
+
+
+def test_answers_for_the_test_part_stand_beside_the_truth():
+    both = pd.concat([predictions_of([1, 0], part="train"), predictions_of([2, 1])])
+    # The samples are in another order than the answers.
+    found = against_truth(both, samples_of([0, 1, 2]).iloc[::-1])
+    assert list(found.columns) == ["method", "seed", "sample", "true", "logit_A", "logit_B", "logit_C"]
+    assert found[["sample", "true"]].to_numpy().tolist() == [["t0", "A"], ["t1", "B"]]
+    assert found.iloc[:, 4:].to_numpy().tolist() == [[0, 0, 2], [0, 2, 0]]
 
 
 def test_the_methods_are_those_of_interest_in_their_order():
@@ -92,14 +111,14 @@ def test_the_methods_are_those_of_interest_in_their_order():
         "meta_fusion",
     ]
     both = pd.concat([predictions_of([0, 1, 2], method=name) for name in names])
-    table = confusion_table(both, samples_of([0, 1, 2]), CLASSES)
+    table = confusion_table(against_truth(both, samples_of([0, 1, 2])))
     expected = ["meta_fusion", "late_fusion", "modality_lfp", "logistic_regression_lfp"]
     assert list(dict.fromkeys(table["method"])) == expected
 
 
 def test_regression_has_an_empty_table_and_a_figure_that_says_so(tmp_path):
     numbers = pd.DataFrame({"method": "meta_fusion", "seed": 1, "sample": ["t0"], "part": "test", "prediction": 0.5})
-    table = confusion_table(numbers, samples_of([0]), [])
+    table = confusion_table(against_truth(numbers, samples_of([0])))
     assert table.empty
     save(figures.confusions(table, 1, WORDS), tmp_path / "figure.svg")
     assert "no confusion matrix" in (tmp_path / "figure.svg").read_text()
@@ -108,7 +127,7 @@ def test_regression_has_an_empty_table_and_a_figure_that_says_so(tmp_path):
 def test_the_figure_has_a_panel_a_method_but_for_linear_models_of_one_modality(tmp_path):
     names = ["meta_fusion", "modality_lfp", "logistic_regression", "logistic_regression_lfp"]
     both = pd.concat([predictions_of([0, 1, 1], method=name, seeds=2) for name in names])
-    figure = figures.confusions(confusion_table(both, samples_of([0, 1, 2]), CLASSES), 2, WORDS)
+    figure = figures.confusions(confusion_table(against_truth(both, samples_of([0, 1, 2]))), 2, WORDS)
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
     assert titles == names[:3]
     save(figure, tmp_path / "figure.svg")
@@ -163,7 +182,7 @@ def test_the_information_transfer_is_the_mutual_information_where_errors_are_eve
     # Four classes alike, right in 7 of 10, each wrong class once: what Wolpaw's formula supposes.
     true = np.repeat(np.arange(3), 8)
     answers = np.concatenate([[c] * 6 + [(c + 1) % 3, (c + 2) % 3] for c in range(3)])
-    table = confusion_table(predictions_of(answers), samples_of(true), CLASSES)
+    table = confusion_table(against_truth(predictions_of(answers), samples_of(true)))
     assert measure("itr_bits", logits_of(answers), true) == pytest.approx(table["information_bits"].iloc[0])
 
 

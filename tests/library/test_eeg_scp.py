@@ -236,6 +236,20 @@ def test_filtering_keeps_what_is_inside_and_removes_what_is_outside():
     np.testing.assert_allclose(filtered.get_data()[0, 0, inner], slow[::2][inner], atol=0.05)
 
 
+@pytest.mark.parametrize("length", [895, 896, 897, 898, 1000, 1001, 2047])
+@pytest.mark.parametrize(("rate", "resample"), [(256.0, 128.0), (256.0, 100.0), (1000.0, 200.0), (500.0, 441.0)])
+def test_resampling_moves_no_trial_whatever_its_length(length, rate, resample):
+    # A burst that ends before the trial does, as a function of time. Half a sample off is 0.015 and more.
+    def burst(seconds):
+        return np.sin(2 * np.pi * 5 * seconds) * np.sin(np.pi * seconds * rate / 890) ** 2 * (seconds < 890 / rate)
+
+    epochs = epochs_of(burst(np.arange(length) / rate)[None, None], rate)
+    found = signals.filter_resample_baseline(epochs, None, None, resample, None)
+    expected = np.arange(-(-length * int(resample) // int(rate))) / resample
+    np.testing.assert_allclose(found.times, 2 + expected, atol=1e-9)
+    np.testing.assert_allclose(found.get_data()[0, 0], burst(expected), atol=0.005)
+
+
 def test_without_filter_and_resampling_the_trials_stay_as_they_are():
     values = np.random.default_rng(3).normal(size=(2, 2, 64))
     np.testing.assert_array_equal(

@@ -6,6 +6,7 @@ import pytest
 
 from metafusion import figures
 from metafusion.methods import family_of
+from metafusion.predictions import against_truth
 
 WORDS = figures.Words("A study", "mse", simulated=False)
 
@@ -160,10 +161,10 @@ def said(method, rows):
     return table.set_axis(["method", "seed", "sample", "part", *(f"logit_{name}" for name in classes)], axis=1)
 
 
-def reliability_of(predictions, targets, task="classification", words=CLASSES, **options):
+def reliability_of(predictions, targets, words=CLASSES, **options):
     samples = pd.DataFrame({"sample": list(targets), "target": list(targets.values())})
     methods = list(predictions["method"].unique())
-    return figures.reliability(predictions, samples, task, methods, words, **options)
+    return figures.reliability(against_truth(predictions, samples), methods, words, **options)
 
 
 def points_of(axes):
@@ -252,7 +253,7 @@ def test_a_method_that_diverged_in_every_seed_has_an_empty_panel(tmp_path, task)
         here = PREDICTED.drop(columns="logit_well").rename(columns={"logit_ill": "prediction"})
         targets = {name: float(place) for place, name in enumerate(TWO_CLASSES)}
     gone = here.assign(method="early_fusion", **{here.columns[-1]: np.nan})
-    figure = reliability_of(pd.concat([here, gone]), targets, task)
+    figure = reliability_of(pd.concat([here, gone]), targets)
     figures.save(figure, tmp_path / "reliability.svg")
     assert figure.axes[1].get_title() == "early_fusion\nno prediction"
 
@@ -263,7 +264,7 @@ def test_numbers_stand_in_bins_of_as_many_predictions_each(tmp_path):
     targets = {f"s{i}": 2 * value + (i % 2) for i, value in enumerate(predicted)}
     rows = [("meta_fusion", 1, f"s{i}", "test", value) for i, value in enumerate(predicted)]
     table = pd.DataFrame(rows, columns=["method", "seed", "sample", "part", "prediction"])
-    figure = reliability_of(table, targets, "regression", WORDS)
+    figure = reliability_of(table, targets, WORDS)
     figures.save(figure, tmp_path / "reliability.svg")
     dots, ends = points_of(figure.axes[0])
     truth = pd.Series(targets.values(), index=predicted)
@@ -277,7 +278,7 @@ def test_numbers_stand_in_bins_of_as_many_predictions_each(tmp_path):
 def test_predictions_that_are_all_the_same_number_can_be_drawn(tmp_path):
     rows = [("prior", 1, f"s{i}", "test", 3.0) for i in range(4)]
     table = pd.DataFrame(rows, columns=["method", "seed", "sample", "part", "prediction"])
-    figure = reliability_of(table, {f"s{i}": float(i) for i in range(4)}, "regression", WORDS)
+    figure = reliability_of(table, {f"s{i}": float(i) for i in range(4)}, WORDS)
     figures.save(figure, tmp_path / "reliability.svg")
     assert points_of(figure.axes[0])[0] == [(3.0, 1.5)]
 
@@ -324,7 +325,7 @@ def test_figures_without_any_value_of_the_main_measure_can_be_drawn(tmp_path):
     samples = pd.DataFrame({"sample": list("abc"), "target": ["ill", "ill", "well"]})
     rows = [(1, "a", 0.7, 0.3), (1, "b", 0.6, 0.4)]
     predictions = pd.concat([said(name, rows) for name in shown])
-    figure = figures.reliability(predictions, samples, "classification", shown, words)
+    figure = figures.reliability(against_truth(predictions, samples), shown, words)
     assert points_of(figure.axes[0])[0] == [(0.3, 0.0), (0.4, 0.0)]
     figures.save(figure, tmp_path / "reliability.svg")
     groups = pd.DataFrame([("age", "old", *nothing.iloc[0][:9], 2.0)], columns=GROUP_COLUMNS)

@@ -431,6 +431,38 @@ def test_a_convolution_reads_channel_pca_as_an_array_of_components_and_channels(
     assert (array[:, :, 1] == 0).all()
 
 
+@pytest.mark.parametrize(("before", "shape"), [("none", [3, 6]), ({"kind": "channel_pca", "components": 2}, [2, 3])])
+def test_a_shape_that_is_not_given_is_that_of_the_columns(tmp_path, before, shape):
+    samples = pd.Series([f"t{place}" for place in range(20)])
+    splits = pd.DataFrame({"sample": samples, "seed_1": np.where(split(), "train", "test")})
+    values = courses()
+    values[:, 1] = 0.5
+
+    def features(modality, wanted):
+        return flat(values), np.ones(20, dtype=bool), NAMES
+
+    silent, told = (choice(before, "raw", 2, extractor="conv1d", shape=given) for given in ([], shape))
+    (mapped, fitted), (expected, _) = (
+        stored_latents.extract(splits, [1], "lfp", features, one) for one in (silent, told)
+    )
+    # A flat channel keeps its place, as with the shape in the configuration.
+    np.testing.assert_array_equal(mapped["seed_1/raw"], expected["seed_1/raw"])
+    stored_latents.write(tmp_path, "lfp", mapped, fitted)
+    assert stored_latents.with_shapes(tmp_path, {"lfp": silent})["lfp"] == told
+
+
+def test_columns_that_are_no_array_do_not_say_a_shape():
+    splits = pd.DataFrame({"sample": list("abcd"), "seed_1": ["train"] * 3 + ["test"]})
+    with pytest.raises(UserError, match=r"modality 'lfp': its columns .* 'age' is no cell .* give 'shape: \[channels"):
+        stored_latents.extract(
+            splits,
+            [1],
+            "lfp",
+            lambda modality, wanted: (np.eye(4), np.ones(4, dtype=bool), ["age", "b", "c", "d"]),
+            choice("none", "raw", 2, extractor="conv1d"),
+        )
+
+
 def test_a_shape_that_channel_pca_does_not_fill_is_refused():
     words = (
         r"'shape: \[2, 6\]' has 12 places, but there are 6 features after 'before: channel_pca'; correct it in "

@@ -173,6 +173,23 @@ def test_p_counts_the_permutations_that_are_as_good():
     assert meta.round(9).to_dict() == {1: 0.2, 2: 0.8, 3: 0.3}
 
 
+def test_p_is_corrected_after_holm_over_methods_by_measure_and_not_over_references():
+    # Of 99 permutations 0, 1, 1 and 49 are as good: p is 1, 2, 2 and 50 hundredths.
+    better = {"meta_fusion": 0, "early_fusion": 1, "late_fusion": 1, "modality_lfp": 49, "prior": 98}
+    names = ("accuracy", "roc_auc")
+    observed = [scores_of(name, **{method: [0.5] for method in better}) for name in names]
+    null = [scores_of(name, **{method: [0.9] * n + [0.1] * (99 - n) for method, n in better.items()}) for name in names]
+    # The last measure has one method less.
+    null[1], observed[1] = (one[1][one[1]["method"] != "late_fusion"] for one in (null, observed))
+    table, _ = permutation_table(pd.concat(observed), pd.concat(null), list(names), 1)
+    found = table.set_index(["metric", "method"])["p_corrected"]
+    # Smallest first, times 4, 3, 2 and 1, none below the one before.
+    expected = {"meta_fusion": 0.04, "early_fusion": 0.06, "late_fusion": 0.06, "modality_lfp": 0.5, "prior": np.nan}
+    assert found["accuracy"].to_dict() == pytest.approx(expected, nan_ok=True)
+    expected = {"meta_fusion": 0.03, "early_fusion": 0.04, "modality_lfp": 0.5, "prior": np.nan}
+    assert found["roc_auc"].to_dict() == pytest.approx(expected, nan_ok=True)
+
+
 def test_of_errors_the_small_ones_are_good():
     table, _ = permutation_table(
         scores_of("mse", early_fusion=[1.0]), scores_of("mse", early_fusion=[0.5, 2, 3]), ["mse"], 1
@@ -216,7 +233,7 @@ def test_too_few_permutations_are_said(tmp_path):
     table, values = permutation_table(scores_of(meta_fusion=[0.9], prior=[0.25]), null, ["accuracy"], 1)
     text = comparisons.permutation_markdown(table, WORDS)
     assert "9 permutations are few" in text
-    assert "| meta_fusion | 0.9        | 0.250 [0.108, 0.393] | 0.1 |" in text
+    assert "| meta_fusion | 0.9        | 0.250 [0.108, 0.393] | 0.1 | 0.1             |" in text
     save(comparison_figures.permutation(table, values, WORDS), tmp_path / "figure.svg")
     drawn = (tmp_path / "figure.svg").read_text()
     assert [text for text in ("p = 0.1", "9 permutations are few", "simulated data") if text not in drawn] == []

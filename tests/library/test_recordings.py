@@ -319,8 +319,8 @@ def test_samples_of_the_baseline_count_as_the_trials_of_epochs_too(tmp_path):
         ({"window": [0.301, 0.302]}, "window: its epochs have no sample between 0.301 and 0.302 s"),
         ({"cleaning": {"notch": [50]}}, "notch: is for continuous recordings"),
         ({"cleaning": {"reference": "average"}}, "reference: is for continuous recordings"),
-        ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than its epochs have"),
-        ({"cleaning": {"reject": {"grad": 1}}}, "no channel of type 'grad' to reject by; Known: eeg"),
+        ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than the recording has"),
+        ({"cleaning": {"reject": {"grad": 1}}}, "reject: no channel of type 'grad'; Known: eeg"),
         (
             {"cleaning": {"reject": {"eeg": 1e-9}}},
             "no trial is left of 12: 12 range of a channel of type eeg over 1e-09",
@@ -917,15 +917,16 @@ def test_a_folder_or_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_new_session_leaves_the_settings_of_others_as_they_are(tmp_path):
     one, two = listed(tmp_path), listed(tmp_path, names=("s1", "s2"))
-    assert one.settings_of("session") == two.settings_of("session")
+    assert one.settings_of("session", "s1") == two.settings_of("session", "s1")
     assert one.inputs_of("session", "s1") == two.inputs_of("session", "s1")
-    assert one.settings_of("session") != listed(tmp_path, window=[0, 0.5]).settings_of("session")
+    assert one.settings_of("session", "s1") != listed(tmp_path, window=[0, 0.5]).settings_of("session", "s1")
 
 
-def test_whose_a_session_is_can_be_corrected_without_working_on_it_again(tmp_path):
+def test_a_session_whose_subject_was_corrected_has_other_settings(tmp_path):
+    """Names of samples begin with the subject, so the session is worked on again."""
     source = listed(tmp_path, names=("s1", "s2"))
-    folders = prepared(source, tmp_path)
-    sessions = {name: one.model_dump(mode="json") | {"subject": "same"} for name, one in source.sessions.items()}
+    sessions = {name: one.model_dump(mode="json") for name, one in source.sessions.items()}
+    sessions["s2"]["subject"] = "another"
     corrected = source_of(sessions=sessions, events={"where": "stim", "classes": TRIGGERS})
-    found = recordings.assemble(corrected, None, {"session": folders})
-    assert set(found.samples["subject"]) == {"same"}
+    assert corrected.settings_of("session", "s1") == source.settings_of("session", "s1")
+    assert corrected.settings_of("session", "s2") != source.settings_of("session", "s2")

@@ -485,11 +485,12 @@ def test_a_session_without_recording_lacks_the_signal(lab):
 def test_a_new_session_leaves_the_others_as_they_are(lab):
     one = lab.source()
     two = lab.source(sessions={"day1": lab.session, "day2": lab.session}, same_units=True)
-    assert one.settings_of("session")["sessions"] == {"day1": {"subject": "rat1"}}
+    assert one.settings_of("session", "day1")["session"]["subject"] == "rat1"
     assert one.inputs_of("session", "day1") == two.inputs_of("session", "day1")
     plain = {key: path for key, path in lab.session.items() if key != "subject"}
-    few = lab.source(sessions={"day1": plain}).settings_of("session")
-    assert few == lab.source(sessions={"day1": plain, "day2": plain}, same_units=True).settings_of("session")
+    few = lab.source(sessions={"day1": plain}).settings_of("session", "day1")
+    many = lab.source(sessions={"day1": plain, "day2": lab.session}, same_units=True)
+    assert few == many.settings_of("session", "day1") != many.settings_of("session", "day2")
 
 
 # Settings

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +10,6 @@ from metafusion.files import read_table, write_table
 from metafusion.summary import (
     by_penalty_table,
     by_students_table,
-    confusion,
     differences_table,
     penalties_table,
     ranks_table,
@@ -579,30 +577,3 @@ def test_learning_curves_say_where_a_seed_has_fewer_epochs(second, said):
     history = pd.concat([history_of({0: [4.0, 2.0]}), history_of({0: second}, seed=2)])
     title = figures.learning_curves(history, selection, WORDS).get_suptitle().replace("\n", " ")
     assert title.endswith(said)
-
-
-@pytest.fixture
-def answered():
-    samples = pd.DataFrame({"sample": list("pqrst"), "target": ["ill", "ill", "well", "well", "ill"]})
-    rows = [
-        ("m", 1, "p", "test", 2.0, 1.0),
-        ("m", 1, "q", "test", 0.0, 1.0),
-        ("m", 1, "r", "test", 0.0, 1.0),
-        ("m", 2, "p", "test", 3.0, 1.0),
-        ("m", 2, "s", "test", 0.0, 1.0),
-        ("m", 2, "t", "train", 0.0, 9.0),
-        ("other", 1, "p", "test", 0.0, 9.0),
-    ]
-    return pd.DataFrame(rows, columns=["method", "seed", "sample", "part", "logit_ill", "logit_well"]), samples
-
-
-def test_confusion_is_the_share_of_each_true_class_pooled_over_seeds(answered):
-    found = confusion(*answered, ["ill", "well"], "m")
-    np.testing.assert_allclose(found.to_numpy(), [[2 / 3, 1 / 3], [0, 1]])
-
-
-def test_confusion_has_a_row_and_a_column_for_a_class_that_never_occurs(answered):
-    predictions, samples = answered
-    predictions = predictions.assign(logit_other=-9.0)
-    found = confusion(predictions, samples, ["ill", "other", "well"], "m")
-    np.testing.assert_allclose(found.to_numpy(), [[2 / 3, 0, 1 / 3], [0, 0, 0], [0, 0, 1]])

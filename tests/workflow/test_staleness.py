@@ -138,7 +138,6 @@ SETTINGS = {
     "stacking": ({"tiny": {"ensemble": {"stacking_epochs": 3}}}, in_one("tiny", "stack_students", *LATER)),
     "stacking switched off": ({"tiny": {"ensemble": {"stacking_epochs": 0}}}, in_one("tiny", *LATER)),
     "cohort": ({"tiny": {"cohort": TABLES["cohort"] | {"epochs": 4}}}, in_one("tiny", *TRAINED)),
-    "repetition": (drawn_cohort(repetition=1), in_one("drawn", *TRAINED)),
     "what nobody uses": (
         {
             # No comparator of the experiment, and a variant that nobody asked for.
@@ -147,15 +146,14 @@ SETTINGS = {
         },
         set(),
     ),
-    "random state of the split": (
-        {"tiny": {"split": {"random_state": "seed"}}},
-        in_one("tiny", "split_samples", "describe_data", "extract_latents", *TRAINED),
-    ),
     "split": (
-        {"tiny": {"split": {"test_fraction": 0.3}}},
+        {"tiny": {"split": {"test_fraction": 0.3, "random_state": "seed"}}},
         in_one("tiny", "split_samples", "describe_data", "extract_latents", *TRAINED),
     ),
-    "cohort beside learnt extractors": (drawn_cohort(epochs=4, hidden=[7], patience=2), in_one("drawn", *TRAINED)),
+    "cohort beside learnt extractors": (
+        drawn_cohort(epochs=4, hidden=[7], patience=2, repetition=1),
+        in_one("drawn", *TRAINED),
+    ),
     "scaling of the target that extractors learn": (
         drawn_cohort(target_scaling="none"),
         in_one("drawn", "extract_latents", *TRAINED),

@@ -160,6 +160,7 @@ LATER = (
     "stacking",
     "ensembles",
     "predictions",
+    "answers",
     "scores",
     "by_penalty",
     "by_students",
