@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy.signal import hilbert, resample_poly
 
-from metafusion.config.trials import Band, Cleaning, SignalFeatures, Window
+from metafusion.config.trials import PLAUSIBLE, Band, Cleaning, SignalFeatures, Window
 from metafusion.errors import UserError, did_you_mean
 from metafusion.files import whole
-from metafusion.preprocess.trials import array_names, seconds_in_names
+from metafusion.preprocess.trials import array_names, counted, seconds_in_names
 
 log = logging.getLogger("metafusion")
 
@@ -504,8 +504,9 @@ def cut(
     if inside_baseline is not None:
         data -= data[..., inside_baseline].mean(axis=-1, keepdims=True)
 
-    types = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
-    faults = _out_of_range(data, [types[name] for name in channels], reject or {}, flat or {}, where)
+    types = [raw.get_channel_types(picks=[name])[0] for name in channels]
+    units = told_of_units(data, types, f"{raw.filenames[0]}: " if raw.filenames[0] else where)
+    faults = _out_of_range(data, types, reject or {}, flat or {}, where)
     for number, fault in zip(sound, faults, strict=True):
         reasons[number] = fault
     places = [place for place, number in enumerate(sound) if reasons[number] is None]
@@ -522,10 +523,9 @@ def cut(
     excluded = table.assign(reason=pd.Series(reasons, index=table.index, dtype="str"))[[r is not None for r in reasons]]
     excluded = excluded.reset_index(drop=True)
     if not places:
-        counts = "; ".join(f"{count} {reason}" for reason, count in excluded["reason"].value_counts().items())
         raise UserError(
-            f"{where}no trial is left of {len(table)} events: {counts}; mend the window or the limits, or leave "
-            "out the session"
+            f"{where}no trial is left of {len(table)} events: {counted(excluded['reason'])}; "
+            f"{units or 'mend the window or the limits, or leave out the session'}"
         )
     constant = np.ptp(data[places][..., inside_window], axis=-1).max(axis=0) == 0
     if constant.any():
@@ -656,6 +656,40 @@ def _reasons(
                 reasons.append(f"marked in the recording as {bad[0]}" if bad else None)
         seen.add(onset)
     return reasons
+
+
+def told_of_units(data: np.ndarray, types: Sequence[str], where: str) -> str:
+    """Warn of channels whose usual range no signal of their type has, and return the words; '' if all have one.
+
+    Parameters
+    ----------
+    data : ndarray, shape (trials, channels, samples)
+        In volt (tesla, tesla per metre).
+    types : sequence of str, length channels
+    where : str
+        For messages.
+    """
+    told = []
+    ranges = np.ptp(data, axis=-1)
+    for type_ in dict.fromkeys(types):
+        least, most, unit = PLAUSIBLE.get(type_, (0.0, np.inf, ""))
+        own = ranges[:, [one == type_ for one in types]]
+        # Channels that do not vary are spoken of elsewhere.
+        usual = float(np.median(own[own > 0])) if (own > 0).any() else least
+        if least <= usual <= most:
+            continue
+        small = {"V": {"uV": 1e-6, "mV": 1e-3, "nV": 1e-9}, "T": {"fT": 1e-15, "pT": 1e-12}}
+        steps = (small | {"T/m": {"fT/cm": 1e-13, "fT/m": 1e-15}})[unit]
+        like = [name for name, step in steps.items() if usual > most and least <= usual * step <= most]
+        guess = f", and they may be numbers of {' or '.join(like)}, or z-scores" if like else ""
+        told.append(
+            f"channels of type {type_} have a range of {usual:.3g} {unit} in a trial (median), expected {least:g} to "
+            f"{most:g} {unit}{guess}: if the file holds another unit than {unit}, write it again in {unit}; 'reject' "
+            f"and 'flat' compare with {unit}"
+        )
+    if told:
+        log.warning("%s%s", where, "; ".join(told))
+    return "; ".join(told)
 
 
 def _out_of_range(

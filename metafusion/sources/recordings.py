@@ -29,6 +29,7 @@ from metafusion.files import read_json, read_table, write_json, write_table
 from metafusion.neural_figures import draw_session_figures
 from metafusion.preprocess import signals
 from metafusion.preprocess.tables import column_names, read_user_table, require_column, shortened
+from metafusion.preprocess.trials import counted
 from metafusion.samples import Assembled, no_exclusions
 from metafusion.sources.trials import assemble_sessions, sample_names, with_samples, write_session
 
@@ -165,8 +166,8 @@ def preprocess(source: Recordings, unit: str, chunk: str, acquired: None, folder
     counts.insert(1, "class", counts["event"].map(source.events.class_of))
     write_table(counts, folder / EVENTS)
     write_json(lacking, folder / LACKING)
-    for reason, count in excluded["reason"].value_counts().items():
-        log.info("session %s: %d trials left out: %s", chunk, count, reason)
+    if len(excluded):
+        log.info("session %s: left out: %s", chunk, counted(excluded["reason"]))
     log.info("session %s: %d trials at %g Hz, %d channels", chunk, len(trials), runs[0].rate, len(epochs.ch_names))
 
 
@@ -678,6 +679,7 @@ def _clean_epochs(
     reasons[lost[events["place"]]] = "samples that are not numbers"
     events = events.assign(reason=reasons)
     sound = events[reasons == ""].reset_index(drop=True)
+    units = ""
     if len(sound):
         cleaned = signals.filter_resample_baseline(
             epochs[sound["place"].tolist()], settings.highpass, settings.lowpass, rate, None
@@ -690,6 +692,7 @@ def _clean_epochs(
         if settings.baseline is not None:
             cleaned.apply_baseline(_ends(cleaned, "baseline", *settings.baseline), verbose="WARNING")
         cleaned.crop(*_ends(cleaned, "window", start, stop), verbose="WARNING")
+        units = signals.told_of_units(cleaned.get_data(copy=False), cleaned.get_channel_types(), f"{epochs.filename}: ")
         sound["reason"] = _range_faults(cleaned, settings.flat, settings.reject)
         if settings.overlap == "exclude" and _say_when(epochs):
             span = (start, stop, *(settings.baseline or ()))
@@ -699,8 +702,8 @@ def _clean_epochs(
         left = sound.index[sound["reason"] == ""]
     excluded = pd.concat([events[reasons != ""], sound[sound["reason"] != ""]]).sort_values("place")
     if len(excluded) == len(events):
-        counts = "; ".join(f"{count} {reason}" for reason, count in excluded["reason"].value_counts().items())
-        raise UserError(f"no trial is left of {len(events)}: {counts}; mend the limits, or leave out the session")
+        remedy = units or "mend the limits, or leave out the session"
+        raise UserError(f"no trial is left of {len(events)}: {counted(excluded['reason'])}; {remedy}")
     kept = cleaned[left.tolist()]
     with mne.use_log_level("WARNING"):
         kept.metadata = sound.loc[left].reset_index(drop=True)

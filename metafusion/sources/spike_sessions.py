@@ -17,6 +17,7 @@ from metafusion.files import write_table
 from metafusion.preprocess import signals
 from metafusion.preprocess.spikes import bin_edges, bin_spikes, name_silent, spike_features
 from metafusion.preprocess.tables import require_column, shortened
+from metafusion.preprocess.trials import counted
 from metafusion.samples import Assembled
 from metafusion.sources.features import as_words_or_numbers
 from metafusion.sources.recordings import UNITS
@@ -102,7 +103,7 @@ def select_trials(
     elif overlapping.any():
         log.warning("%s: %d trials begin before an earlier one has ended", where, overlapping.sum())
     used = reasons == ""
-    counts = "; ".join(f"{count} {reason}" for reason, count in pd.Series(reasons[~used]).value_counts().items())
+    counts = counted(reasons[~used])
     if not used.any():
         raise UserError(f"{where}: none of {len(table)} trials is left: {counts}; mend the table or the settings")
     if counts:
@@ -373,8 +374,8 @@ def _cut(
         overlap="allow",
         session=session,
     )
-    for reason, count in rejected["reason"].value_counts().items():
-        log.info("session %s: the signal of %d trials is left out: %s", session, count, reason)
+    if len(rejected):
+        log.info("session %s: the signal is left out: %s", session, counted(rejected["reason"]))
     return with_samples(epochs, epochs.metadata["sample"]), chosen, rejected
 
 

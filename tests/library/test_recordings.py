@@ -320,10 +320,10 @@ def test_samples_of_the_baseline_count_as_the_trials_of_epochs_too(tmp_path):
         ({"cleaning": {"notch": [50]}}, "notch: is for continuous recordings"),
         ({"cleaning": {"reference": "average"}}, "reference: is for continuous recordings"),
         ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than its epochs have"),
-        ({"cleaning": {"reject": {"grad": 1}}}, "no channel of type 'grad' to reject by; Known: eeg"),
+        ({"cleaning": {"reject": {"grad": 1e-10}}}, "no channel of type 'grad' to reject by; Known: eeg"),
         (
-            {"cleaning": {"reject": {"eeg": 1e-9}}},
-            "no trial is left of 12: 12 range of a channel of type eeg over 1e-09",
+            {"cleaning": {"reject": {"eeg": 1e-7}}},
+            r"no trial is left of 12: range of a channel of type eeg over 1e-07 \(12 trials\)",
         ),
     ],
 )
@@ -422,7 +422,9 @@ def test_events_at_the_ends_and_overlapping_ones_are_left_out_and_counted(tmp_pa
         "p0_s1_0018": "event without an onset",
     }
     assert session.trials["sample"].tolist() == [f"p0_s1_{number:04d}" for number in range(2, 14) if number != 5]
-    assert "2 trials left out: reaches out of the recording" in caplog.text
+    assert "session s1: left out: " in caplog.text
+    assert "reaches out of the recording (2 trials); " in caplog.text
+    assert "event without an onset (1 trial)" in caplog.text
 
 
 def test_trials_may_overlap_where_the_settings_allow_it(tmp_path):
@@ -449,6 +451,78 @@ def test_a_class_with_two_trials_is_refused(tmp_path):
     found = assembled(listed(tmp_path, where="table", tables=tables), tmp_path)
     with pytest.raises(UserError, match=r"class of a trial: classes with fewer than 3 samples \('right': 2\)"):
         samples.check(found, "classification", ["eeg"], "sample")
+
+
+# Units
+
+
+def in_units_of(volt, folder, **options):
+    """A session whose numbers are so many volts, although they are microvolts."""
+    write_fif(folder / "s1_raw.fif", raw_of(values_of() * 1e6 * volt))
+    return listed(folder, **options)
+
+
+def test_microvolts_read_as_volts_are_told_with_file_range_and_remedy(tmp_path, caplog):
+    made(in_units_of(1, tmp_path), tmp_path / "a")
+    assert len([line for line in caplog.messages if "of type eeg" in line]) == 1
+    (line,) = [line for line in caplog.messages if "of type eeg" in line]
+    assert line.startswith(f"{tmp_path}/s1_raw.fif: channels of type eeg have a range of ")
+    # The range of a hundred normal numbers is about 5 deviations of 3; half a second of 20 is added to every other.
+    assert 10 < float(line.split("range of ")[1].split(" V")[0]) < 40
+    assert "expected 1e-07 to 0.01 V, and they may be numbers of uV" in line
+    assert "write it again in V" in line
+    assert "of type eog" not in caplog.text  # which nobody uses
+
+
+def test_limits_in_another_unit_than_the_data_end_in_the_unit(tmp_path):
+    source = in_units_of(1, tmp_path, cleaning={"reject": {"eeg": 200e-6}}, on_broken="stop")
+    with pytest.raises(UserError, match=r"over 0.0002 \(12 trials\); channels of type eeg .* may be numbers of uV"):
+        prepared(source, tmp_path / "a")
+    source = in_units_of(1e-12, tmp_path, cleaning={"flat": {"eeg": 1e-6}}, on_broken="stop")
+    with pytest.raises(UserError, match=r"under 1e-06 \(12 trials\); channels of type eeg have a range of .*e-11 V"):
+        prepared(source, tmp_path / "b")
+
+
+def test_usual_amplitudes_are_not_spoken_of(tmp_path, caplog):
+    for factor in (0.1e-6, 1e-6, 300e-6):
+        folder = tmp_path / f"{factor:g}"
+        folder.mkdir()
+        made(in_units_of(factor, folder), folder / "out")
+    assert "have a range of" not in caplog.text
+
+
+def test_epochs_in_microvolt_are_told_too(tmp_path, caplog):
+    made(of_epochs(tmp_path, epochs_of(values_of() * 1e6)), tmp_path)
+    assert "a-epo.fif: channels of type eeg have a range of" in caplog.text
+
+
+def test_units_of_meg_are_tesla_and_tesla_per_metre(tmp_path, caplog):
+    # Magnetometers of 1 pT, gradiometers of 10 fT/cm, in fT and fT/cm.
+    raw = raw_of(values_of() * 1e6 * np.array([[100], [1], [1]]), types=("mag", "grad", "eog"), names=("M", "G", "E"))
+    write_fif(tmp_path / "s1_raw.fif", raw)
+    made(listed(tmp_path, modalities={"meg": {"types": ["mag", "grad"], "bins": 1}}), tmp_path)
+    assert "channels of type mag have a range" in caplog.text
+    assert "1e-14 to 1e-06 T, and they may be numbers of fT" in caplog.text
+    assert "1e-13 to 0.0001 T/m, and they may be numbers of fT/cm" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "message"),
+    [
+        ({"reject": {"eeg": 200}}, "cleaning.reject: eeg: no trial has a range of 200 V; .*200 uV are 200e-6"),
+        ({"reject": {"eeg": 2e-10}}, "cleaning.reject: eeg: no trial has a range of 2e-10 V"),
+        ({"reject": {"eeg": 100e-6, "mag": 4000}}, "reject: mag: no trial has a range of 4000 T; .* 4000 fT are 4000e"),
+        ({"flat": {"grad": 1}}, "cleaning.flat: grad: no trial has a range of 1 T/m; .* 4000 fT/cm are 4000e-13"),
+    ],
+)
+def test_limits_that_no_signal_of_the_type_has_are_refused(cleaning, message):
+    with pytest.raises(UserError, match=message):
+        source_of(folder="x", cleaning=cleaning)
+
+
+def test_limits_that_a_signal_may_have_are_taken():
+    reject = {"eeg": 1e-3, "emg": 5e-2, "mag": 4e-12, "grad": 4e-10, "misc": 7}
+    assert source_of(folder="x", cleaning={"reject": reject, "flat": {"eeg": 1e-12}}).cleaning.reject == reject
 
 
 # Events that are not there
@@ -580,7 +654,9 @@ def test_when_no_session_can_be_used_the_first_fault_is_told(tmp_path):
 
 def test_a_session_without_a_sound_trial_is_left_out_with_the_counts_in_the_log(tmp_path, caplog):
     source = listed(tmp_path, cleaning={"reject": {"eeg": 1e-6}}, on_broken="stop")
-    with pytest.raises(UserError, match="no trial is left of 12 events: 12 range of a channel of type eeg over 1e-06"):
+    with pytest.raises(
+        UserError, match=r"no trial is left of 12 events: range of a channel of type eeg over 1e-06 \(12 trials\); mend"
+    ):
         prepared(source, tmp_path)
 
 

@@ -445,13 +445,14 @@ def test_samples_of_the_baseline_count_as_the_trials():
 def test_a_session_without_a_trial_left_says_why():
     raw = recording(noise(1, 1000))
     with pytest.raises(
-        UserError, match=r"session 's': no trial is left of 3 events: 2 reaches out of the recording; 1 range of a"
+        UserError,
+        match=r"session 's': no trial is left of 3 events: reaches out of the recording \(2 trials\); range .* \(1 ",
     ):
         signals.cut(raw, events_at(-5, 500, 990), (0, 0.1), reject={"eeg": 1e-3}, session="s")
 
 
 def test_a_session_whose_trials_all_reach_out_of_the_recording_says_so():
-    with pytest.raises(UserError, match="no trial is left of 2 events: 2 reaches out of the recording"):
+    with pytest.raises(UserError, match=r"no trial is left of 2 events: reaches out of the recording \(2 trials\)"):
         signals.cut(recording(noise(1, 1000)), events_at(-5, 990), (0, 0.1), baseline=(0, 0.05), reject={"eeg": 1.0})
 
 

@@ -332,7 +332,7 @@ def test_trials_that_cannot_be_used_are_refused(lab, columns, message):
 
 def test_no_trial_left_is_told_with_counts(lab):
     lab.trials(trials_table().assign(artefact=1))
-    with pytest.raises(UserError, match=r"none of 8 trials is left: 8 marked in artefact"):
+    with pytest.raises(UserError, match=r"none of 8 trials is left: marked in artefact \(8 trials\); mend"):
         lab.run(trials={"label": "odour", "drop": ["artefact"]})
 
 
