@@ -590,13 +590,86 @@ def truncated(path, share):
 
 
 @pytest.mark.parametrize("share", [0, 0.002, 0.05, 0.5, 0.999])
-@pytest.mark.parametrize("ending", [".fif", ".edf"])
+@pytest.mark.parametrize("ending", [".fif", ".edf", ".bdf"])
 def test_a_truncated_file_is_named(tmp_path, ending, share):
-    write = write_fif if ending == ".fif" else write_edf
-    path = truncated(write(tmp_path / f"a_raw{ending}"), share)
+    path = tmp_path / f"a_raw{ending}"
+    path = truncated(write_fif(path) if ending == ".fif" else write_edf(path, bytes_=2 + (ending == ".bdf")), share)
     one = {"file": str(path), "subject": "p0", "events": str(write_events(tmp_path / "events.tsv"))}
     with pytest.raises(UserError, match=rf"a_raw\{ending}: (truncated|cannot be read: corrupt or truncated)"):
         prepared(source_of(sessions={"s1": one}, on_broken="stop"), tmp_path)
+
+
+def of_brainvision(folder, change=None, header="", **options):
+    """A session in BrainVision, whose files are changed after they are written."""
+    path = write_brainvision(folder / "a.vhdr")
+    path.write_text(path.read_text(encoding="utf-8").replace("[Binary Infos]", f"{header}[Binary Infos]"), "utf-8")
+    if change:
+        change(folder)
+    one = {"file": str(path), "subject": "p0"}
+    events = {"where": "annotations", "classes": {"left": "Stimulus/S  1", "right": "Stimulus/S  2"}}
+    return source_of(sessions={"s1": one}, events=events, channel_types={"EOG1": "eog"}, **options)
+
+
+def half(folder):
+    truncated(folder / "data.eeg", 0.5)
+
+
+def a_byte_less(folder):
+    content = (folder / "data.eeg").read_bytes()
+    (folder / "data.eeg").write_bytes(content[:-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "header", "message"),
+    [
+        (half, "DataPoints=2600\n", r"data.eeg: truncated: it has 7800 bytes, expected 15600 for 2600 samples of 3 "),
+        (half, "DataPoints = 2600 \n", r"data.eeg: truncated: it has 7800 bytes, expected 15600"),
+        (a_byte_less, "", r"data.eeg: truncated: it has 15599 bytes, expected whole samples of 3 channels of 2 bytes"),
+        (lambda folder: (folder / "data.eeg").unlink(), "", r"a.vhdr: names a file .* not there \(.*/data.eeg\)"),
+    ],
+)
+def test_data_of_brainvision_that_end_early_or_are_not_there_are_named(tmp_path, change, header, message):
+    with pytest.raises(UserError, match=message):
+        prepared(of_brainvision(tmp_path, change, header, on_broken="stop"), tmp_path)
+
+
+def test_whole_data_of_brainvision_are_read_where_the_header_says_how_long_they_are(tmp_path):
+    check_trials(made(of_brainvision(tmp_path, None, "DataPoints=2600\n"), tmp_path), values_of())
+
+
+def test_markers_after_the_end_of_the_data_are_counted_and_named(tmp_path, caplog):
+    made(of_brainvision(tmp_path, half), tmp_path)
+    # Half of 26 s: the events of 13, 15, ..., 23 s are lost, of which the first is of class 1.
+    told = "a.vmrk: 6 of 12 markers lie after the end of the data (13 s): 'Stimulus/S  1' (3 times), 'Stimulus/S  2' (3"
+    assert told in caplog.text
+
+
+def test_a_missing_file_of_markers_is_told(tmp_path, caplog):
+    with pytest.raises(UserError, match="found no event at all"):
+        prepared(of_brainvision(tmp_path, lambda folder: (folder / "a.vmrk").unlink(), on_broken="stop"), tmp_path)
+    assert "MarkerFile 'a.vmrk' not found; no annotations. Copy that file, too" in caplog.text
+
+
+@pytest.mark.parametrize(("times", "unit"), [(1000, "milliseconds"), (RATE, r"samples \(at 100 Hz\)")])
+def test_onsets_in_another_unit_are_told_with_the_unit(tmp_path, times, unit):
+    path = write_events(tmp_path / "events.tsv", [onset * times for onset in ONSETS])
+    source = listed(tmp_path, where="table", tables={"events": str(path)}, on_broken="stop")
+    message = (
+        rf"^{path}: 12 of 12 events lie after the end .* from {times} to {23 * times}, and it lasts 26 s; .* {unit}"
+    )
+    with pytest.raises(UserError, match=message):
+        prepared(source, tmp_path)
+
+
+# After 4 s, the last onset is more than five times as late, but as samples all events would lie in the first 6 %.
+@pytest.mark.parametrize("seconds", [24, 9, 4])
+def test_events_after_the_end_are_told_and_left_out_also_where_they_are_most(tmp_path, caplog, seconds):
+    write_fif(tmp_path / "s1_raw.fif", raw_of().crop(tmax=seconds, include_tmax=False))
+    tables = {"events": str(write_events(tmp_path / "events.tsv", [*ONSETS[:-1], 25.0]))}
+    session = made(listed(tmp_path, where="table", tables=tables), tmp_path)
+    late = sum(onset >= seconds for onset in [*ONSETS[:-1], 25.0])
+    assert f"events.tsv: {late} of 12 events lie after the end of the recording" in caplog.text
+    assert (session.excluded["reason"] == "reaches out of the recording").sum() == late
 
 
 @pytest.mark.parametrize("share", [0, 0.9])
@@ -604,8 +677,13 @@ def test_data_of_eeglab_that_end_early_are_named(tmp_path, share):
     path = write_set(tmp_path / "a.set", values_of(), apart=True)
     truncated(tmp_path / "a.fdt", share)
     source = source_of(sessions={"s1": {"file": str(path), "subject": "p0"}}, on_broken="stop")
-    with pytest.raises(UserError, match=r"a.set: cannot be read: corrupt or truncated"):
-        prepared(source, tmp_path)
+    with pytest.raises(
+        UserError, match=rf"a.fdt: truncated: it has {int(31200 * share)} bytes, expected 31200 for 2600 "
+    ):
+        prepared(source, tmp_path / "a")
+    (tmp_path / "a.fdt").unlink()
+    with pytest.raises(UserError, match=r"a.set: names a file with its data that is not there \(.*a.fdt"):
+        prepared(source, tmp_path / "b")
 
 
 @pytest.mark.parametrize("length", [0, 128])
