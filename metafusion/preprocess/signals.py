@@ -41,6 +41,8 @@ _SKIPS = "bad_acq_skip"
 """The same for stretches in which nothing was recorded (MEGIN)."""
 _WAVELET = 10 / (2 * np.pi)
 """Length of MNE's wavelets in cycles, for each cycle that they are said to have: five deviations to each side."""
+_TAPERS = 7
+"""Tapers of MNE's default half bandwidth, of which there are no more than samples."""
 _TOO_SHORT = "BAD_too_short_to_filter"
 
 
@@ -737,7 +739,7 @@ def _info(raw: mne.io.BaseRaw, channels: Sequence[str], rate: float) -> mne.Info
     return info
 
 
-def time_course(data: np.ndarray, times: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+def time_course(data: np.ndarray, times: np.ndarray, bins: int, key: str = "bins") -> tuple[np.ndarray, np.ndarray]:
     """Average every trial and channel over equal stretches of time.
 
     Parameters
@@ -747,6 +749,8 @@ def time_course(data: np.ndarray, times: np.ndarray, bins: int) -> tuple[np.ndar
         In seconds, ascending.
     bins : int
         Number of stretches. Where it does not divide the samples, some have one sample more.
+    key : str, optional
+        The setting that asks for them, for the message.
 
     Returns
     -------
@@ -766,7 +770,9 @@ def time_course(data: np.ndarray, times: np.ndarray, bins: int) -> tuple[np.ndar
     ([[[2.0, 6.0]]], [0.5, 2.5])
     """
     if bins > len(times):
-        raise UserError(f"bins: {bins} are more than the {len(times)} samples of a trial; take fewer, or resample less")
+        raise UserError(
+            f"{key}: {bins} are more than the {len(times)} samples of a trial; take fewer, or resample less"
+        )
     edges = np.round(np.linspace(0, len(times), bins + 1)).astype(int)
     stretches = [slice(start, stop) for start, stop in pairwise(edges)]
     means = [data[..., stretch].mean(axis=-1) for stretch in stretches]
@@ -794,12 +800,17 @@ def band_power(data: np.ndarray, rate: float, bands: Mapping[str, tuple[float, f
     Raises
     ------
     UserError
-        A band above half the rate, or between two frequencies of the estimate.
+        Fewer samples than tapers, a band above half the rate, or one between two frequencies of the estimate.
 
     References
     ----------
     Thomson 1982, Proc. IEEE 70:1055 (multitaper); Slepian 1978 (the tapers).
     """
+    if data.shape[-1] < _TAPERS:
+        raise UserError(
+            f"bands: trials of {data.shape[-1]} samples are too short for their power, which needs {_TAPERS}; take "
+            "longer trials, or resample less"
+        )
     density, frequencies = mne.time_frequency.psd_array_multitaper(data, rate, normalization="full", verbose="WARNING")
     return np.stack(
         [density[..., _inside(frequencies, name, *edges)].mean(axis=-1) for name, edges in bands.items()], -1
@@ -808,10 +819,15 @@ def band_power(data: np.ndarray, rate: float, bands: Mapping[str, tuple[float, f
 
 def _inside(frequencies: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
     inside = (frequencies >= low) & (frequencies < high)
-    if high > frequencies[-1] or not inside.any():
+    if high > frequencies[-1]:
         raise UserError(
-            f"band {name!r}: {low:g} to {high:g} Hz cannot be estimated; trials of this length and rate show 0 to "
-            f"{frequencies[-1]:g} Hz in steps of {frequencies[1]:.3g} Hz"
+            f"bands.{name}: {low:g} to {high:g} Hz cannot be estimated: half the sampling rate of the trials is "
+            f"{frequencies[-1]:g} Hz; end the band there, or resample less"
+        )
+    if not inside.any():
+        raise UserError(
+            f"bands.{name}: {low:g} to {high:g} Hz cannot be estimated: trials of this length show steps of "
+            f"{frequencies[1]:.3g} Hz, none of them inside; widen the band, or take longer trials"
         )
     return inside
 
@@ -865,7 +881,7 @@ def morlet_power(
         if cycles.min() < 3:
             least = 3 * _WAVELET / frequencies.min()
             raise UserError(
-                f"band {name!r}: a Morlet wavelet of {frequencies.min():.3g} Hz lasts {least:.3g} s or more, and a "
+                f"bands.{name}: a Morlet wavelet of {frequencies.min():.3g} Hz lasts {least:.3g} s or more, and a "
                 f"trial {duration:.3g} s; take longer trials, a higher band, or 'power: multitaper'"
             )
         means = []
@@ -875,7 +891,7 @@ def morlet_power(
                 trial[np.newaxis], rate, frequencies, n_cycles=cycles, output="power", verbose="WARNING"
             )
             means.append(power[0].mean(axis=1) / rate)
-        course, centres = time_course(np.stack(means), times, bins)
+        course, centres = time_course(np.stack(means), times, bins, "power_bins")
         blocks.append(course)
     return np.stack(blocks, axis=2), centres
 
@@ -889,7 +905,8 @@ def _cycles(frequencies: np.ndarray | float, duration: float) -> np.ndarray:
 def _refuse_edges_of_band(name: str, low: float, high: float, rate: float) -> None:
     if high > rate / 2:
         raise UserError(
-            f"band {name!r}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end at {rate / 2:g} Hz"
+            f"bands.{name}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end at {rate / 2:g} Hz; "
+            "lower it, or resample less"
         )
 
 
@@ -926,12 +943,12 @@ def band_phase(data: np.ndarray, rate: float, bands: Mapping[str, Band]) -> np.n
     for name, (low, high) in bands.items():
         if high >= rate / 2:
             raise UserError(
-                f"phase of band {name!r}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end under "
-                f"{rate / 2:g} Hz"
+                f"phase.{name}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end under "
+                f"{rate / 2:g} Hz; lower it, or resample less"
             )
         if samples / rate < 2 / low - 1e-9:
             raise UserError(
-                f"phase of band {name!r}: trials of {samples / rate:.3g} s hold less than two cycles of {low:g} Hz; "
+                f"phase.{name}: trials of {samples / rate:.3g} s hold less than two cycles of {low:g} Hz; "
                 "take longer trials or a higher band"
             )
         filtered = mne.filter.filter_data(
