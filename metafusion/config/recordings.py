@@ -88,6 +88,14 @@ class Events(Settings):
         "used.",
     )
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _are_two_or_more(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) < 2:
+            found = f"only {', '.join(map(repr, given))}" if given else "none"
+            raise ValueError(f"decoding needs two classes or more, found {found}; name the events of another")
+        return given
+
     @model_validator(mode="after")
     def _events_have_one_class(self) -> "Events":
         seen: dict[str, str] = {}

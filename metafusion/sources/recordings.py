@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.io.matlab import MatReadError
 
 from metafusion.config.recordings import RecordedChannels, RecordedSession, Recording, Recordings, as_whole
-from metafusion.errors import UserError, did_you_mean
+from metafusion.errors import UserError, did_you_mean, told_of
 from metafusion.files import read_json, read_table, write_json, write_table
 from metafusion.neural_figures import draw_session_figures
 from metafusion.preprocess import signals
@@ -153,7 +153,8 @@ def preprocess(source: Recordings, unit: str, chunk: str, acquired: None, folder
         where = f"session {chunk}: modality {modality!r}"
         channels, lacking[modality] = _chosen(epochs, group, runs, where, source)
         if channels:
-            table = _features(epochs, channels, group)
+            with told_of(f"session {chunk}: modalities.{modality}"):
+                table = _features(epochs, channels, group)
             table.insert(0, "sample", trials["sample"])
             features[modality] = table
     excluded = pd.concat([run.excluded for run in runs], ignore_index=True)

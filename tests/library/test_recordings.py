@@ -383,6 +383,14 @@ def test_filters_and_resampling_are_applied_before_the_cut(tmp_path):
     assert np.abs(found - expected)[:-1].max() < 1
 
 
+def test_a_band_that_the_trials_do_not_have_is_told_with_session_modality_and_key(tmp_path):
+    modalities = {"slow": BINS, "rhythms": {"types": ["eeg"], "bands": {"gamma": [30, 80]}}}
+    with pytest.raises(
+        UserError, match=r"^session s1: modalities\.rhythms: bands\.gamma: 30 to 80 Hz .* half the sampling .* is 50 Hz"
+    ):
+        prepared(listed(tmp_path, modalities=modalities), tmp_path)
+
+
 def test_a_baseline_outside_the_window_is_subtracted(tmp_path):
     values = values_of() + 100
     write_fif(tmp_path / "s1_raw.fif", raw_of(values))
@@ -564,6 +572,11 @@ def test_a_table_of_events_without_its_column_or_onset_is_refused(tmp_path):
     write_events(path, onsets=["soon"] * 12)
     with pytest.raises(UserError, match="'onset' holds words, expected seconds"):
         prepared(source, tmp_path / "b")
+    write_events(path, onsets=[str(onset).replace(".", ",") for onset in ONSETS])
+    with pytest.raises(
+        UserError, match=r"events.tsv: column 'onset', row 2: '1,0' has a comma; expected numbers with a point"
+    ):
+        prepared(source, tmp_path / "c")
 
 
 def test_a_recording_without_a_table_of_events_says_what_it_has(tmp_path):
@@ -1052,6 +1065,12 @@ def test_a_layout_that_cannot_be_used_is_refused(tmp_path, layout, message):
         ({"folder": "x", "modalities": {"eeg": {"bins": 1}}}, "name types, channels or regions"),
         ({"folder": "x", "modalities": {"eeg": {"types": ["eeg"]}}}, "needs samples, bins, bands or phase"),
         ({"folder": "x", "events": {"classes": {"a": 1, "b": [2, 1]}}}, "event '1' stands under 'a' and 'b'"),
+        (
+            {"folder": "x", "events": {"classes": {"left": 1}}},
+            r"^mine.yaml: events.classes: decoding needs two classes or more, found only 'left'; name",
+        ),
+        ({"folder": "x", "events": {"classes": {}}}, "events.classes: decoding needs two classes or more, found none"),
+        ({"folder": "x", "modalities": {}}, r"^mine.yaml: modalities: expected at least 1, found 0: \{\}"),
         ({"folder": "x", "window": [0.8, -0.2]}, "the lower number must come first"),
         ({"folder": "x", "modalities": {"trials": BINS}}, "a modality cannot be called 'trials'"),
         ({"sessions": {"a b": {"file": "a.edf", "subject": "s"}}}, "the name 'a b' may hold letters"),
