@@ -961,6 +961,27 @@ def test_runs_of_a_session_are_joined_and_a_file_in_parts_is_one(tmp_path):
     assert inputs == [f"sub-1_ses-a_run-2_split-{part}_meg.fif" for part in ("01", "02")]
 
 
+def test_the_subjects_asked_for_are_used_and_no_others(tmp_path):
+    names = [f"sub-{subject}/eeg/sub-{subject}_eeg.edf" for subject in ("01", "02", "10", "anna")]
+    folder = touched(tmp_path / "data", *names)
+    for asked, found in (
+        (["sub-02"], ["sub-02"]),
+        (["02", "anna"], ["sub-02", "sub-anna"]),
+        ([1, 10], ["sub-01", "sub-10"]),
+    ):
+        assert list(names_in(source_of(folder=folder, subjects=asked))) == found
+    with pytest.raises(UserError, match=r"data: subjects: no recording of 'sub-03'; .*Known: sub-01, sub-02, sub-10"):
+        names_in(source_of(folder=folder, subjects=["sub-03"]))
+    with pytest.raises(UserError, match="exclude: it leaves none of the 1 sessions"):
+        names_in(source_of(folder=folder, subjects=["01"], exclude=["sub-01"]))
+    with pytest.raises(UserError, match="subjects: expected at least 1, found 0"):
+        source_of(folder=folder, subjects=[])
+    one, all_ = source_of(folder=folder, subjects=["02"]), source_of(folder=folder)
+    assert one.settings_of("session") == all_.settings_of("session")
+    several = listed(tmp_path, names=("s1", "s2"), subjects=["p1"])
+    assert list(names_in(several)) == ["s2"]
+
+
 def test_trials_of_runs_are_numbered_on_and_have_the_channels_of_all(tmp_path):
     for run in (1, 2):
         stem = tmp_path / f"data/sub-01/eeg/sub-01_run-{run}"
