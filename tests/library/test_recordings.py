@@ -674,6 +674,16 @@ def test_onsets_in_another_unit_are_told_with_the_unit(tmp_path, times, unit):
         prepared(source, tmp_path)
 
 
+def test_of_two_units_that_would_do_the_one_that_fills_the_recording_is_named(tmp_path):
+    # At 500 Hz, samples up to 11500 end after 23 s, and as many milliseconds after 11.5 s.
+    raw = mne.io.RawArray(np.zeros((1, 26 * 500)), mne.create_info(["C3"], 500, "eeg"), verbose="ERROR")
+    write_fif(tmp_path / "s1_raw.fif", raw)
+    path = write_events(tmp_path / "events.tsv", [onset * 500 for onset in ONSETS])
+    source = listed(tmp_path, where="table", tables={"events": str(path)}, on_broken="stop")
+    with pytest.raises(UserError, match=r"they look like samples \(at 500 Hz\), expected seconds"):
+        prepared(source, tmp_path)
+
+
 # After 4 s, the last onset is more than five times as late, but as samples all events would lie in the first 6 %.
 @pytest.mark.parametrize("seconds", [24, 9, 4])
 def test_events_after_the_end_are_told_and_left_out_also_where_they_are_most(tmp_path, caplog, seconds):
