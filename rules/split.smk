@@ -1,7 +1,7 @@
 """
-Split the samples of an experiment into train, validation and test.
+Split the samples of an experiment into train, validation and test, and refuse representations too large for them.
 
-needs   <results>/{experiment}/samples.parquet
+needs   <results>/{experiment}/samples.parquet, features/
 makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it
 """
 
@@ -9,6 +9,7 @@ makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a 
 rule split_samples:
     input:
         samples="<results>/{experiment}/samples.parquet",
+        features="<results>/{experiment}/features",
     output:
         splits="<results>/{experiment}/splits/{block}.parquet",
         manifest="<results>/{experiment}/splits/{block}.tsv",
@@ -24,5 +25,6 @@ rule split_samples:
         task=setting("task"),
         seeds=seeds_of_block,
         seeds_per_draw=seeds_per_draw_of,
+        sizes=sizes_to_check,
     script:
         "../scripts/split_samples.py"
