@@ -1,7 +1,8 @@
 """Errors that a user can cause and can mend."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 DAMAGED = (ValueError, OSError, LookupError, TypeError, EOFError, zlib.error)
@@ -46,3 +47,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     guess = f"did you mean {near[0]!r}? " if near else ""
     return f"{guess}Known: {', '.join(known) or 'none'}"
+
+
+@contextmanager
+def told_of(where: str) -> Iterator[None]:
+    """Begin the message of a mistake with what it is of: a session and a key, which only the caller knows.
+
+    Examples
+    --------
+    >>> with told_of("session s1: signals.lfp"):
+    ...     raise UserError("bins: 9 are too many")
+    Traceback (most recent call last):
+    ...
+    metafusion.errors.UserError: session s1: signals.lfp: bins: 9 are too many
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None

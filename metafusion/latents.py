@@ -15,15 +15,10 @@ from metafusion.files import read_arrays, write_arrays
 from metafusion.preprocess.trials import array_shape
 from metafusion.representations import latents
 from metafusion.samples import original_ids
-from metafusion.splits import parts_of
+from metafusion.splits import PARTS_TO_FIT_ON, parts_of
 
 log = logging.getLogger("metafusion")
 
-PARTS_TO_FIT_ON = {
-    "train": ("train",),
-    "train_and_validation": ("train", "validation"),
-    "everything": ("train", "validation", "test"),
-}
 Features = Callable[[str, pd.Series], tuple[np.ndarray, np.ndarray, list[str]]]
 Extractors = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
 

@@ -3,7 +3,8 @@
 What is shown where there is no room for everything is chosen without a look at the classes, and the title says how.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from textwrap import wrap
@@ -17,7 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from metafusion.config.odor import LFP
 from metafusion.config.source import Source
+from metafusion.config.trials import SignalFeatures
 from metafusion.preprocess.signals import time_course
 from metafusion.sources.trials import Session, read_session
 from metafusion.svg import save
@@ -28,14 +31,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", ":", "-.")
 SESSIONS, UNITS, CHANNELS = 3, 6, 6
 """How many sessions, units and channels are drawn."""
-SPECTRA, CLASSES = 2, 6
-"""How many channels and classes have spectrograms."""
+SPECTRA, NAMED_SPECTRA, CLASSES = 2, 4, 6
+"""How many channels have spectrograms, and how many of those whose bands are features; and how many classes."""
 HIGHEST = 100.0
 """Highest frequency of a spectrogram in Hz."""
 RASTER = 16
 """Trials of a class in a raster."""
-WIDEST, FINEST = 50, 300
-"""Stretches of time in a PSTH and points in a mean response, at most."""
+FEWEST, WIDEST, FINEST = 10, 50, 300
+"""Stretches of time in a PSTH, at least and at most, and points in a mean response, at most."""
+_OF_TIME = re.compile(r"(_t-?\d+\.\d+|_cos|_sin)$")
+"""How the name of a feature of a band may end."""
 PANEL = 2.6
 """Width of a panel in inches."""
 REACH = 5.2
@@ -69,19 +74,51 @@ def draw_session_figures(
     folders = [path for paths in preprocessed.values() for path in paths]
     held_out = ", without the test trials" if len(seen) < len(samples) else ""
     simulated = ", simulated" if source.simulated else ""
+    some = f" ({SESSIONS} of {len(folders)} sessions are drawn)" if len(folders) > SESSIONS else ""
     drawn = 0
     for session in map(read_session, folders):
         if drawn == SESSIONS:
             break
         which = "" if len(folders) == 1 else f"_{session.name}"
-        words = f"session {_short(session.name, 40)}{simulated}{held_out}"
-        figures = dict(_figures_of(session, labels, words))
+        words = f"session {_short(session.name, 40)}{some}{simulated}{held_out}"
+        figures = dict(_figures_of(session, labels, words, _bands_of(source)))
         for name, figure in figures.items():
             save(figure, Path(folder) / f"{name}{which}.svg")
         drawn += bool(figures)
 
 
-def _figures_of(session: Session, labels: pd.Series, words: str) -> Iterator[tuple[str, Figure]]:
+def _bands_of(source: Source) -> dict[str, list[str]]:
+    """Return the names of the bands that are features, by modality."""
+    groups = {LFP: getattr(source, LFP, None)} | getattr(source, "modalities", {}) | getattr(source, "signals", {})
+    return {name: [*group.bands, *group.phase] for name, group in groups.items() if isinstance(group, SignalFeatures)}
+
+
+def channels_with_bands(
+    channels: Sequence[str], features: Mapping[str, Collection[str]], bands: Mapping[str, Sequence[str]]
+) -> list[int]:
+    """Return the places of the channels that have a band among the features.
+
+    Parameters
+    ----------
+    channels : sequence of str
+    features : mapping of str to collection of str
+        Names of the columns, by modality.
+    bands : mapping of str to sequence of str
+        Names of the bands, by modality.
+
+    Examples
+    --------
+    >>> channels_with_bands(["C3", "C4", "Cz"], {"mu": ["sample", "C4_mu", "Cz_mu_t0.25"]}, {"mu": ["mu"]})
+    [1, 2]
+    """
+    known = {_OF_TIME.sub("", column) for columns in features.values() for column in columns}
+    wanted = {band for modality, names in bands.items() if modality in features for band in names}
+    return [place for place, channel in enumerate(channels) if any(f"{channel}_{band}" in known for band in wanted)]
+
+
+def _figures_of(
+    session: Session, labels: pd.Series, words: str, bands: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Figure]]:
     if session.epochs is not None:
         epochs, rate = session.epochs, session.epochs.info["sfreq"]
         data, names = _known(epochs.get_data(copy=True), labels.reindex(epochs.metadata["sample"]))
@@ -91,9 +128,10 @@ def _figures_of(session: Session, labels: pd.Series, words: str) -> Iterator[tup
             highest = min(HIGHEST, 0.4 * rate, epochs.info["lowpass"])
             frequencies = frequencies_for(data.shape[-1] / rate, highest)
             if len(frequencies):
+                named = channels_with_bands(epochs.ch_names, session.features, bands)
                 yield (
                     "spectrogram",
-                    spectrograms(data, epochs.times, rate, epochs.ch_names, names, frequencies, words),
+                    spectrograms(data, epochs.times, rate, epochs.ch_names, names, frequencies, words, named),
                 )
     if session.spikes is not None:
         spikes = session.spikes
@@ -187,7 +225,10 @@ def rasters(
     """
     labels = np.asarray(labels)
     shown = most_active(counts, UNITS)
-    rates, wide = psth(counts[:, shown], edges)
+    # With fewer trials the stretches are longer, so that each holds about as many spikes.
+    fewest = min((labels == label).sum() for label in np.unique(labels))
+    rates, wide = psth(counts[:, shown], edges, int(np.clip(fewest, FEWEST, WIDEST)))
+    width = 1000 * (wide[1] - wide[0])
     centres = (edges[1:] + edges[:-1]) / 2
     columns = min(3, len(shown))
     pairs = ceil(len(shown) / columns)
@@ -201,7 +242,7 @@ def rasters(
             row, column = divmod(place, columns)
             above, below = axes[2 * row, column], axes[2 * row + 1, column]
             _draw_raster(above, counts[:, unit], centres, labels)
-            above.set_title(_short(units[unit]))
+            above.set_title(_titled("unit", units[unit]))
             for label, colour, line in _styles(labels):
                 mean, half = mean_and_band(rates[labels == label, place])
                 below.stairs(mean, wide, baseline=None, color=colour, linestyle=line)
@@ -217,10 +258,9 @@ def rasters(
             below.set_ylim(bottom=0)
             below.set_xlabel("time in the trial (s)")
             above.set_ylabel("trials" if column == 0 else "")
-            below.set_ylabel("spikes per second" if column == 0 else "")
+            below.set_ylabel(f"spikes per second,\nbins of {width:.3g} ms" if column == 0 else "")
         for axis in axes[-2:].T[len(shown) - (pairs - 1) * columns :].ravel():
             axis.set_axis_off()
-        width = 1000 * (wide[1] - wide[0])
         _head(
             figure,
             words,
@@ -289,7 +329,11 @@ def responses(
                 axis.plot(centres, mean, color=colour, linestyle=line, linewidth=1.2)
                 axis.fill_between(centres, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
             axis.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-            axis.set(title=_short(channels[channel]), xlabel="time in the trial (s)", ylabel=f"{quantity} ({unit})")
+            axis.set(
+                title=_titled("channel", channels[channel]),
+                xlabel="time in the trial (s)",
+                ylabel=f"{quantity} ({unit})",
+            )
             axis.tick_params(labelbottom=True)
         for axis in axes[len(shown) :]:
             axis.set_axis_off()
@@ -380,6 +424,7 @@ def spectrograms(
     labels: Sequence[str],
     frequencies: np.ndarray,
     words: str = "",
+    named: Sequence[int] = (),
 ) -> Figure:
     """Draw :func:`power_by_class` of a few channels: one row a channel, one column a class.
 
@@ -397,9 +442,11 @@ def spectrograms(
         In Hz, evenly spaced on a logarithmic scale.
     words : str, optional
         What the title says of the data.
+    named : sequence of int, optional
+        Places of the channels to choose from, as their bands are features; by default all.
     """
     labels = np.asarray(labels)
-    shown = spread(len(channels), SPECTRA)
+    shown = np.asarray(named)[spread(len(named), NAMED_SPECTRA)] if len(named) else spread(len(channels), SPECTRA)
     step = ceil(len(times) / 120)
     classes, decibels = power_by_class(data[:, shown], rate, labels, frequencies, step)
     columns = min(len(classes), CLASSES)
@@ -428,17 +475,17 @@ def spectrograms(
             axis.set_yticks(places, ticks)
             axis.xaxis.set_major_locator(MaxNLocator(4))
             if row == 0:
-                count = (labels == classes[column]).sum()
-                axis.set_title(f"{_short(classes[column])}\n{count} trial{'' if count == 1 else 's'}")
+                axis.set_title(f"{_short(classes[column])}\n{_of_trials(labels == classes[column])}")
             if row == len(shown) - 1:
                 axis.set_xlabel("time in the trial (s)")
             if column == 0:
-                axis.set_ylabel(f"{_short(channels[shown[row]])}\nfrequency (Hz)")
+                axis.set_ylabel(f"{_titled('channel', channels[shown[row]])}\nfrequency (Hz)")
         figure.colorbar(image, ax=axes, label="power (dB)", aspect=30)
         _head(
             figure,
             words,
-            _of(len(shown), len(channels), "channel") + _evenly(shown, channels),
+            _of(len(shown), len(channels), "channel")
+            + (_among(shown, named, channels) if len(named) else _evenly(shown, channels)),
             f"{columns} of {len(classes)} classes" if columns < len(classes) else "",
             "Morlet power against the mean over all trials and times; grey: too near to the ends",
         )
@@ -451,9 +498,13 @@ def _styles(labels: np.ndarray) -> Iterator[tuple[str, str, str]]:
         yield label, COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
 
 
+def _of_trials(members: np.ndarray) -> str:
+    return f"{members.sum()} trial{'' if members.sum() == 1 else 's'}"
+
+
 def _legend(figure: Figure, labels: np.ndarray) -> None:
     handles = [
-        Line2D([], [], color=colour, linestyle=line, label=f"{_short(label)} ({(labels == label).sum()} trials)")
+        Line2D([], [], color=colour, linestyle=line, label=f"{_short(label)} ({_of_trials(labels == label)})")
         for label, colour, line in _styles(labels)
     ]
     # A letter takes about 0.075 inches, the line before it and the gap after it 0.6.
@@ -480,6 +531,19 @@ def _of(shown: int, count: int, thing: str) -> str:
 
 def _evenly(shown: np.ndarray, channels: Sequence[str]) -> str:
     return ", spread evenly over their list" if len(shown) < len(channels) else ""
+
+
+def _among(shown: np.ndarray, named: Sequence[int], channels: Sequence[str]) -> str:
+    if len(named) == len(channels):
+        return _evenly(shown, channels)
+    if len(shown) == len(named):
+        return ", of which bands are features"
+    return f", spread evenly over the {len(named)} of which bands are features"
+
+
+def _titled(thing: str, name: str) -> str:
+    """Return a name for a panel, which says what a mere number is the number of."""
+    return _short(f"{thing} {name}" if str(name).isdecimal() else name)
 
 
 def _short(name: str, most: int = 22) -> str:

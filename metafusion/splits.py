@@ -9,6 +9,13 @@ from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from metafusion.errors import UserError
 from metafusion.samples import PARTS, refuse_overlap
 
+PARTS_TO_FIT_ON = {
+    "train": ("train",),
+    "train_and_validation": ("train", "validation"),
+    "everything": ("train", "validation", "test"),
+}
+"""Whose samples representations are fitted on, by ``fit_on``."""
+
 
 def split_samples(
     samples: pd.DataFrame,

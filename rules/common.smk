@@ -83,6 +83,21 @@ def reported(wildcards, input):
     return {name: keys[name] for name in ("positive", "subgroups")}
 
 
+def sizes_to_check(wildcards, input):
+    """
+    The principal components that are asked for, by modality. No split depends on them, so they are not compared: see
+    reported.
+    """
+    return {
+        name: {
+            "numbers": choice.numbers if choice.extractor == "pca" else [],
+            "fit_on": choice.fit_on,
+            "before": choice.before.model_dump(),
+        }
+        for name, choice in experiment_of(wildcards).representations.items()
+    }
+
+
 def seeds_of_block(wildcards):
     return experiment_of(wildcards).blocks[wildcards.block]
 

@@ -1,7 +1,8 @@
 """
-Split the samples of an experiment into train, validation and test; with cross-fitting, deal what trains to folds.
+Split the samples of an experiment into train, validation and test, and refuse representations too large for them; with
+cross-fitting, deal what trains to folds.
 
-needs   <results>/{experiment}/samples.parquet
+needs   <results>/{experiment}/samples.parquet, features/
 makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it;
         folds/{block}.parquet, where an experiment wants cross-fitting
 """
@@ -10,6 +11,7 @@ makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a 
 rule split_samples:
     input:
         samples="<results>/{experiment}/samples.parquet",
+        features="<results>/{experiment}/features",
     output:
         splits="<results>/{experiment}/splits/{block}.parquet",
         manifest="<results>/{experiment}/splits/{block}.tsv",
@@ -25,6 +27,7 @@ rule split_samples:
         task=setting("task"),
         seeds=seeds_of_block,
         seeds_per_draw=seeds_per_draw_of,
+        sizes=sizes_to_check,
     script:
         "../scripts/split_samples.py"
 
@@ -32,6 +35,7 @@ rule split_samples:
 rule fold_samples:
     input:
         samples="<results>/{experiment}/samples.parquet",
+        features="<results>/{experiment}/features",
         splits="<results>/{experiment}/splits/{block}.parquet",
     output:
         folds="<results>/{experiment}/folds/{block}.parquet",
@@ -41,8 +45,10 @@ rule fold_samples:
         "../environment.yaml"
     params:
         code=code_of("fold_samples"),
+        cross_fitting=cross_fitting_of,
         split=setting("split"),
         task=setting("task"),
         seeds=seeds_of_block,
+        sizes=sizes_to_check,
     script:
         "../scripts/fold_samples.py"

@@ -27,7 +27,8 @@ with job(snakemake) as (input, output, params, log):
     columns = columns_table(data, preprocessed)
     # By name, so that experiments without volumes do not wait for what reads them.
     quality = quality_of(preprocessed, lambda some: import_module("metafusion.preprocess.mri").quality_table(some))
-    leakage = leakage_table(data, quality, Checks(**params.checks), params.proxies, params.leaking)
+    checks, scheme = Checks(**params.checks), params.split["scheme"]
+    leakage = leakage_table(data, quality, checks, params.proxies, params.leaking, scheme)
     setting = Setting(snakemake.wildcards.experiment, params.title, params.kind, params.simulated, params.split)
     write_table(flow, output.flow)
     write_table(participants_table(samples, people, having, classes, unit), output.participants)

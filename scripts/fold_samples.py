@@ -1,7 +1,8 @@
 """Rule fold_samples: the folds of cross-fitting, for every seed of a block."""
 
-from metafusion.cross_fitting import draw_folds
+from metafusion.cross_fitting import draw_folds, with_runs
 from metafusion.files import read_table, write_table
+from metafusion.sizes import refuse_large_sizes
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
@@ -9,5 +10,7 @@ with job(snakemake) as (input, output, params, log):
     classes = params.task == "classification"
     number, unit, stratify = split["cross_fitting"], split["unit"], split["stratify"]
     folds = draw_folds(samples, splits, params.seeds, number, unit, stratify, classes)
+    runs, numbers = with_runs(splits, params.seeds, folds, *params.cross_fitting)
+    refuse_large_sizes(runs, numbers, input.features, params.sizes, "run")
     write_table(folds, output.folds)
     log.info("%d folds for %d seeds", number, len(params.seeds))

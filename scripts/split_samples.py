@@ -1,6 +1,7 @@
 """Rule split_samples: who trains, who validates, who tests, for every seed of a block."""
 
 from metafusion.files import read_table, write_table
+from metafusion.sizes import refuse_large_sizes
 from metafusion.splits import manifest, split_samples
 from metafusion.workflow.job import job
 
@@ -9,6 +10,7 @@ with job(snakemake) as (input, output, params, log):
     classes = params.task == "classification"
     split = params.split | {"seeds_per_draw": params.seeds_per_draw}
     splits = split_samples(samples, params.seeds, **split, classes=classes)
+    refuse_large_sizes(splits, params.seeds, input.features, params.sizes)
     counts = manifest(samples, splits, classes)
     write_table(splits, output.splits)
     write_table(counts, output.manifest)

@@ -89,6 +89,7 @@ def leakage_table(
     checks: Checks,
     proxies: Mapping[str, Sequence[str]] | None = None,
     leaking: Sequence[str] = (),
+    scheme: str = "repeated",
 ) -> pd.DataFrame:
     """Check the data of an experiment.
 
@@ -102,6 +103,8 @@ def leakage_table(
         Columns by modality that the source knows to say nearly the label.
     leaking : sequence of str
         Modalities with representations that are configured to be fitted on everything.
+    scheme : str, optional
+        Who tests, see :func:`metafusion.splits.split_samples`.
 
     Returns
     -------
@@ -129,7 +132,9 @@ def leakage_table(
     missing += missing_modalities(having, target_alone, checks)
     known = label_proxies(proxies or {}, data.modalities)
     sites = site_by_label(data, alone, target_alone, checks)
-    rows = [*subjects_apart(data), *fitted_on_everything(leaking), *twice, *known, *single, *missing, *codes, *sites]
+    tested = [sessions_tested(data)] if scheme == "sessions" else []
+    fitted = fitted_on_everything(leaking)
+    rows = [*subjects_apart(data), *tested, *fitted, *twice, *known, *single, *missing, *codes, *sites]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -201,6 +206,25 @@ def subjects_apart(data: Data) -> list[dict]:
     elif len(data.samples["subject"].unique()) == 1:
         said = f"one subject has all {len(data.samples)} samples"
     return [first, _row("repeat samples", "subjects with several samples", where, len(several), OK, said)]
+
+
+def sessions_tested(data: Data) -> dict:
+    """Count the sessions that no seed tests, where each seed is to leave one out; with permutations, of the first."""
+    samples = data.checked
+    parts = data.parts_of_every_seed(samples["sample"])
+    testing = (parts == "test").any(axis=1).to_numpy()
+    untested = sorted(set(samples["session"]) - set(samples.loc[testing, "session"]))
+    count = samples["session"].nunique()
+    where = f"all {parts.shape[1]} seeds" if parts.shape[1] > 1 else "one seed"
+    said = f"each of {count} sessions is tested"
+    if untested:
+        shown = ", ".join(untested[:5]) + ", ..." * (len(untested) > 5)
+        key = "shuffle.splits" if data.drawn else "seeds"
+        said = (
+            f"{len(untested)} of {count} sessions are never tested ({shown}): scores are of the others only; set "
+            f"'{key}: {count}' to leave each out once"
+        )
+    return _row("sessions tested", "sessions that no seed tests", where, len(untested), _level(bool(untested)), said)
 
 
 def identical_rows(view: View, samples: pd.DataFrame, seen: pd.DataFrame) -> dict:
@@ -352,7 +376,11 @@ def _strongest(check: str, noun: str, where: str, table: pd.DataFrame, target: T
         of = f" of {target.against(row.contrast)}" if target.classes else ""
         said = f"{measure} {row.strength:.3f}{of} by this {noun} alone ({target.where})"
         if suspects.any():
-            said += f", checks.{key} is {limit:g}: if it is the label in other words, drop it"
+            said += (
+                f", checks.{key} is {limit:g}. Fine, and nothing to be done, if it was measured without the label, as "
+                "when a neuron or channel answers to the class; drop it if it is the label in other words, or followed "
+                "from it"
+            )
             if row.by_chance:
                 said += f"; with so few samples chance may do this in one of {count} {_plural(noun)}"
         elif np.isnan(row.strength):

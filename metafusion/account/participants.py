@@ -19,7 +19,7 @@ def participants_table(
     classes: bool,
     unit: str = "subject",
 ) -> pd.DataFrame:
-    """Describe the participants: one row a subject, its first sample.
+    """Describe the participants: one row a subject, its first sample, and in each class its first sample there.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ def participants_table(
     classes : bool
         Whether the target is a class, which then has a column; otherwise the target is one of the variables.
     unit : {'subject', 'sample'}
-        With 'sample' (decoding within subjects) every sample is described.
+        With 'sample' (decoding within subjects) every sample is described. With 'subject', one with samples of several
+        classes, as in trials, stands in the column of each, and once under ``overall``.
 
     Returns
     -------
@@ -47,7 +48,8 @@ def participants_table(
     ----------
     Pollard et al. 2018, JAMIA Open 1(1), 26-31 (tableone); Yang, Dalton 2012 (differences of categories).
     """
-    described = samples.drop_duplicates(unit)
+    key = [unit, "target"] if classes else [unit]
+    described = samples.drop_duplicates(key)
     table = people.set_index("sample").reindex(described["sample"]).set_axis(described[unit]).dropna(axis=1, how="all")
     shown = {_column(place): name for place, name in enumerate(table)}
     table.columns = list(shown)
@@ -65,13 +67,24 @@ def participants_table(
         table[numbers[-1]] = described["target"].to_numpy()
     has = []
     for name, those in having.items():
-        owners = set(samples.loc[samples["sample"].isin(set(those)), unit])
+        owners = set(samples.loc[samples["sample"].isin(set(those)), key].itertuples(index=False, name=None))
         has.append(_column(len(shown)))
         shown[has[-1]] = f"has {name}"
-        table[has[-1]] = ["yes" if one in owners else "no" for one in table.index]
+        those_described = described[key].itertuples(index=False, name=None)
+        table[has[-1]] = ["yes" if one in owners else "no" for one in those_described]
     if classes:
         table[_CLASS] = described["target"].map(_heading).to_numpy()
-    rows = _tableone(table, [*numbers, *texts, *has], numbers, has, classes)
+    columns = [*numbers, *texts, *has]
+    rows = _tableone(table, columns, numbers, has, classes)
+    once = table[~table.index.duplicated()]
+    if len(once) < len(table):
+        # Those of several classes count once among all. A subject has what any of its samples has.
+        once = once.assign(**{name: table[name].groupby(level=0).max().reindex(once.index) for name in has})
+        overall = _tableone(once, columns, numbers, has, classes=False).set_index(["variable", "level"])
+        found = overall.reindex(pd.MultiIndex.from_frame(rows[["variable", "level"]]))
+        rows["overall"] = found["overall"].fillna("0 (0.0)").to_numpy()
+        missing = overall["missing"].groupby(level=0).first()
+        rows["missing"] = rows["variable"].map(missing).fillna("").to_numpy()
     rows["variable"] = rows["variable"].replace(shown)
     return pd.concat([_counts(samples, classes, list(rows)), rows.iloc[1:]], ignore_index=True).astype("str")
 

@@ -68,6 +68,14 @@ def _describe(origin: str, mistake: dict) -> str:
         known = [tag.strip(" '") for tag in mistake["ctx"]["expected_tags"].split(",")]
         wrong = mistake["ctx"]["tag"]
         return f"{origin}: {key}.kind: no kind {wrong!r}; {did_you_mean(wrong.lower(), known)}"
+    if mistake["type"] in ("too_short", "too_long"):
+        bounds = mistake["ctx"]
+        least, most = bounds.get("min_length"), bounds.get("max_length")
+        # A mapping or list that is too long may have been given up on before its end.
+        many = len(found) if hasattr(found, "__len__") else bounds["actual_length"]
+        return (
+            f"{origin}: {key}: expected {f'at least {least}' if least else f'at most {most}'}, found {many}: {found!r}"
+        )
     if isinstance(found, dict | list) or mistake["type"] == "value_error":
         return f"{origin}: {key + ': ' if key else ''}{message}"
     return f"{origin}: {key}: {message}; found {found!r}"

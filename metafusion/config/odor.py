@@ -154,8 +154,13 @@ class OdorTask(Source):
             if bins[0] >= bins[1]:
                 raise ValueError(f"bins: {list(bins)} hold nothing; the first must be below the second")
             object.__setattr__(self, "window", tuple(float(start + bin_ * width) for bin_ in bins))
+        if self.window[0] < self.layout.start:
+            raise ValueError(
+                f"window: {self.window[0]:g} to {self.window[1]:g} s begins before the trials, which begin at "
+                f"{self.layout.start:g} s; move the window, or correct 'layout.start'"
+            )
         bins = [(exact(edge) - start) / width for edge in self.window]
-        if any(edge.denominator != 1 for edge in bins) or bins[0] < 0:
+        if any(edge.denominator != 1 for edge in bins):
             raise ValueError(
                 f"window: {self.window[0]:g} to {self.window[1]:g} s are no edges of bins of {self.layout.bin_width:g} "
                 f"s that begin at {self.layout.start:g} s; move the window, or correct 'layout'"

@@ -1,7 +1,7 @@
 """Recordings of the user's own: EEG, MEG, intracranial, in any format that MNE reads."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
@@ -87,6 +87,14 @@ class Events(Settings):
         description="Events of each class, by name or code: {left: [1, left/easy], right: 2}. Other events are not "
         "used.",
     )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _are_two_or_more(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) < 2:
+            found = f"only {', '.join(map(repr, given))}" if given else "none"
+            raise ValueError(f"decoding needs two classes or more, found {found}; name the events of another")
+        return given
 
     @model_validator(mode="after")
     def _events_have_one_class(self) -> "Events":
@@ -212,6 +220,9 @@ class Recordings(Source):
     runs: list[Code] | None = Field(
         default=None, description="BIDS: runs to use; null for all. The runs of a session are joined."
     )
+    subjects: Annotated[list[Code], Field(min_length=1)] | None = Field(
+        default=None, description="Subjects to use, such as [sub-01], or [01] in the layout of BIDS; null for all."
+    )
     exclude: list[str] = Field(default=[], description="Sessions to leave out, such as sub-01_ses-2.")
     events: Events = Field(description="Where the events stand, and which class each is of.")
     window: Window = Field(description="What of the recording a trial is: seconds from the event on, e.g. [-0.2, 0.8].")
@@ -288,9 +299,11 @@ class Recordings(Source):
         for name in self.exclude:
             if name not in sessions:
                 raise UserError(f"exclude: no session {name!r} was found; {did_you_mean(name, sessions)}")
-        kept = {name: one for name, one in sessions.items() if name not in self.exclude}
+        wanted = self._subjects_among({one.subject for one in sessions.values()})
+        chosen = {name: one for name, one in sessions.items() if one.subject in wanted}
+        kept = {name: one for name, one in chosen.items() if name not in self.exclude}
         if not kept:
-            raise UserError(f"exclude: it leaves none of the {len(sessions)} sessions; name fewer")
+            raise UserError(f"exclude: it leaves none of the {len(chosen)} sessions; name fewer")
         for session, bad in self.cleaning.bad_channels.items():
             if session != "all" and session not in sessions:
                 guess = did_you_mean(session, ["all", *sessions])
@@ -299,6 +312,21 @@ class Recordings(Source):
                     f"{', '.join(bad)}"
                 )
         return kept
+
+    def _subjects_among(self, known: Collection[str]) -> Collection[str]:
+        """Return the subjects asked for; 01, and 1, is sub-01."""
+        if self.subjects is None:
+            return known
+        found: set[str] = set()
+        for word in self.subjects:
+            fitting = {word} & {*known} or {
+                one for one in known if _plain(one.removeprefix("sub-")) == _plain(word.removeprefix("sub-"))
+            }
+            if not fitting:
+                where = f"{self.folder}: " if self.folder else ""
+                raise UserError(f"{where}subjects: no recording of {word!r}; {did_you_mean(word, known)}")
+            found |= fitting
+        return found
 
     def _listed(self, name: str, one: ListedSession) -> RecordedSession:
         for key in ("file", "events", "channels", "electrodes"):
@@ -388,7 +416,7 @@ class Recordings(Source):
 
     def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
         # Which files those of a session are is said by its inputs.
-        places = {"folder", "layout", "sessions", "datatypes", "tasks", "runs", "exclude"}
+        places = {"folder", "layout", "sessions", "datatypes", "tasks", "runs", "subjects", "exclude"}
         return self.model_dump(mode="json", exclude=places) | {"subject": self.session(chunk).subject}
 
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:

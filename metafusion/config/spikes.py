@@ -79,6 +79,11 @@ class TrialTable(Settings):
     )
 
 
+def _like(ratio: float) -> str:
+    """Say in what unit times are that are so many times as long as seconds."""
+    return "milliseconds" if ratio < 4000 else "samples"
+
+
 class SpikeSource(Source):
     """What sources with spikes have in common."""
 
@@ -139,6 +144,24 @@ class SpikeSource(Source):
         """What of the recording a trial uses, in s from the event: the window and, of signals, the baseline."""
         ends = (*self.window, *((self.cleaning.baseline or ()) if self.signals else ()))
         return min(ends), max(ends)
+
+    def hint_of_clocks(self, ratio: float, long: float) -> str:
+        """Say what to do where the spikes last ``ratio`` times as long as the trials, and hardly meet them.
+
+        Parameters
+        ----------
+        ratio : float
+        long : float
+            From where on it is no other clock, but another unit.
+        """
+        if ratio > long:
+            return f"spikes look like {_like(ratio)} where seconds were expected; turn them into seconds in the file"
+        if ratio < 1 / long:
+            return (
+                f"onsets look like {_like(1 / ratio)} where seconds were expected; turn the column "
+                f"{self.trials.onset!r} (trials.onset) into seconds"
+            )
+        return "expected one clock; correct the times in the file"
 
     def mistake_of_sessions(self, sessions: Collection[str]) -> str | None:
         """Say what is wrong with the settings for these sessions, or None."""
@@ -223,6 +246,24 @@ class SpikeTimes(SpikeSource):
         if mistake := self.mistake_of_sessions(self.sessions):
             raise ValueError(mistake)
         return self
+
+    def hint_of_clocks(self, ratio: float, long: float) -> str:
+        ticks = self.ticks_per_second
+        if ratio > long:
+            return (
+                f"spikes look like {_like(ratio * ticks)}, and 'ticks_per_second' is {ticks:g}; set it to how many of "
+                f"their steps make a second (by their range about {ratio * ticks:.0f}): 1000 for milliseconds, the "
+                "sampling rate for samples"
+            )
+        if ticks != 1 and ratio < 1 / long < ratio * ticks:
+            return (
+                f"spikes were divided by 'ticks_per_second' ({ticks:g}), and look as if they had been seconds before; "
+                "set 'ticks_per_second: 1'"
+            )
+        if 1 / long <= ratio <= long:
+            of_ticks = "" if ticks == 1 else f", or correct 'ticks_per_second' ({ticks:g})"
+            return f"expected one clock; set 'spikes_offset' of the session to what to add to the spikes{of_ticks}"
+        return super().hint_of_clocks(ratio, long)
 
     @property
     def chunks(self) -> dict[str, list[str]]:

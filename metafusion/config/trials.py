@@ -1,10 +1,11 @@
 """What is made of trials: settings that every kind of source with recordings shares."""
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
 from metafusion.config.base import Settings
 from metafusion.config.source import Name, Positive
@@ -33,6 +34,14 @@ Window = Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_ascending)]
 """Interval of time in seconds: the start belongs to it, the stop does not."""
 Band = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 """Band of frequencies in Hz: the lower edge belongs to it, the upper does not."""
+
+
+_ELECTRODES = dict.fromkeys(("eeg", "eog"), (1e-7, 1e-2, "V")) | dict.fromkeys(
+    ("ecg", "emg", "seeg", "ecog", "dbs"), (1e-7, 1e-1, "V")
+)
+PLAUSIBLE = _ELECTRODES | {"mag": (1e-14, 1e-6, "T"), "grad": (1e-13, 1e-4, "T/m")}
+"""By type of channel, between what the range (largest minus smallest value) of a trial lies, and its unit. Generous:
+from less than the noise of an amplifier to more than any artefact that a trial may have and still be of use."""
 
 
 class SignalFeatures(Settings):
@@ -159,7 +168,7 @@ class Cleaning(Settings):
     flat: dict[str, Positive] = Field(
         default={},
         description="Least range (largest minus smallest value) by type of channel, in volt (tesla for mag, tesla per "
-        "metre for grad): a trial with a channel under it is left out. {eeg: 1e-6}",
+        "metre for grad): a trial with a channel under it is left out. {eeg: 1e-6} is one microvolt.",
     )
     reject: dict[str, Positive] = Field(
         default={}, description="Largest range by type of channel, in the same units: {eeg: 150e-6, eog: 250e-6}."
@@ -169,6 +178,20 @@ class Cleaning(Settings):
         description="What becomes of a trial that begins before an earlier one has ended: it is left out, or kept. "
         "Trials that share samples can stand on two sides of a split.",
     )
+
+    @field_validator("flat", "reject")
+    @classmethod
+    def _are_ranges_of_signals(cls, limits: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        for type_, limit in limits.items():
+            least, most, unit = PLAUSIBLE.get(type_, (0.0, math.inf, ""))
+            # A small 'flat' leaves out what does not vary at all.
+            if limit > most or (info.field_name == "reject" and limit < least):
+                example = {"V": "200 uV are 200e-6", "T": "4000 fT are 4000e-15", "T/m": "4000 fT/cm are 4000e-13"}
+                raise ValueError(
+                    f"{type_}: no trial has a range of {limit:g} {unit}; expected {least:g} to {most:g}, as the unit "
+                    f"is {unit}: {example[unit]}"
+                )
+        return limits
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy.signal import hilbert, resample_poly
 
-from metafusion.config.trials import Band, Cleaning, SignalFeatures, Window
+from metafusion.config.trials import PLAUSIBLE, Band, Cleaning, SignalFeatures, Window
 from metafusion.errors import UserError, did_you_mean
 from metafusion.files import whole
-from metafusion.preprocess.trials import array_names, seconds_in_names
+from metafusion.preprocess.trials import array_names, counted, seconds_in_names
 
 log = logging.getLogger("metafusion")
 
@@ -41,6 +41,8 @@ _SKIPS = "bad_acq_skip"
 """The same for stretches in which nothing was recorded (MEGIN)."""
 _WAVELET = 10 / (2 * np.pi)
 """Length of MNE's wavelets in cycles, for each cycle that they are said to have: five deviations to each side."""
+_TAPERS = 7
+"""Tapers of MNE's default half bandwidth, of which there are no more than samples."""
 _TOO_SHORT = "BAD_too_short_to_filter"
 
 
@@ -526,8 +528,9 @@ def cut(
     if inside_baseline is not None:
         data -= data[..., inside_baseline].mean(axis=-1, keepdims=True)
 
-    types = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
-    faults = out_of_range(data, [types[name] for name in channels], reject or {}, flat or {}, where)
+    types = [raw.get_channel_types(picks=[name])[0] for name in channels]
+    units = told_of_units(data, types, f"{raw.filenames[0]}: " if raw.filenames[0] else where)
+    faults = out_of_range(data, types, reject or {}, flat or {}, where)
     for number, fault in zip(sound, faults, strict=True):
         reasons[number] = fault
     places = [place for place, number in enumerate(sound) if reasons[number] is None]
@@ -544,10 +547,9 @@ def cut(
     excluded = table.assign(reason=pd.Series(reasons, index=table.index, dtype="str"))[[r is not None for r in reasons]]
     excluded = excluded.reset_index(drop=True)
     if not places:
-        counts = "; ".join(f"{count} {reason}" for reason, count in excluded["reason"].value_counts().items())
         raise UserError(
-            f"{where}no trial is left of {len(table)} events: {counts}; mend the window or the limits, or leave "
-            "out the session"
+            f"{where}no trial is left of {len(table)} events: {counted(excluded['reason'])}; "
+            f"{units or 'mend the window or the limits, or leave out the session'}"
         )
     constant = np.ptp(data[places][..., inside_window], axis=-1).max(axis=0) == 0
     if constant.any():
@@ -680,6 +682,40 @@ def _reasons(
     return reasons
 
 
+def told_of_units(data: np.ndarray, types: Sequence[str], where: str) -> str:
+    """Warn of channels whose usual range no signal of their type has, and return the words; '' if all have one.
+
+    Parameters
+    ----------
+    data : ndarray, shape (trials, channels, samples)
+        In volt (tesla, tesla per metre).
+    types : sequence of str, length channels
+    where : str
+        For messages.
+    """
+    told = []
+    ranges = np.ptp(data, axis=-1)
+    for type_ in dict.fromkeys(types):
+        least, most, unit = PLAUSIBLE.get(type_, (0.0, np.inf, ""))
+        own = ranges[:, [one == type_ for one in types]]
+        # Channels that do not vary are spoken of elsewhere.
+        usual = float(np.median(own[own > 0])) if (own > 0).any() else least
+        if least <= usual <= most:
+            continue
+        small = {"V": {"uV": 1e-6, "mV": 1e-3, "nV": 1e-9}, "T": {"fT": 1e-15, "pT": 1e-12}}
+        steps = (small | {"T/m": {"fT/cm": 1e-13, "fT/m": 1e-15}})[unit]
+        like = [name for name, step in steps.items() if usual > most and least <= usual * step <= most]
+        guess = f", and they may be numbers of {' or '.join(like)}, or z-scores" if like else ""
+        told.append(
+            f"channels of type {type_} have a range of {usual:.3g} {unit} in a trial (median), expected {least:g} to "
+            f"{most:g} {unit}{guess}: if the file holds another unit than {unit}, write it again in {unit}; 'reject' "
+            f"and 'flat' compare with {unit}"
+        )
+    if told:
+        log.warning("%s%s", where, "; ".join(told))
+    return "; ".join(told)
+
+
 def out_of_range(
     data: np.ndarray, types: Sequence[str], reject: Mapping[str, float], flat: Mapping[str, float], where: str = ""
 ) -> list[str | None]:
@@ -740,7 +776,7 @@ def _info(raw: mne.io.BaseRaw, channels: Sequence[str], rate: float) -> mne.Info
     return info
 
 
-def time_course(data: np.ndarray, times: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+def time_course(data: np.ndarray, times: np.ndarray, bins: int, key: str = "bins") -> tuple[np.ndarray, np.ndarray]:
     """Average every trial and channel over equal stretches of time.
 
     Parameters
@@ -750,6 +786,8 @@ def time_course(data: np.ndarray, times: np.ndarray, bins: int) -> tuple[np.ndar
         In seconds, ascending.
     bins : int
         Number of stretches. Where it does not divide the samples, some have one sample more.
+    key : str, optional
+        The setting that asks for them, for the message.
 
     Returns
     -------
@@ -769,7 +807,9 @@ def time_course(data: np.ndarray, times: np.ndarray, bins: int) -> tuple[np.ndar
     ([[[2.0, 6.0]]], [0.5, 2.5])
     """
     if bins > len(times):
-        raise UserError(f"bins: {bins} are more than the {len(times)} samples of a trial; take fewer, or resample less")
+        raise UserError(
+            f"{key}: {bins} are more than the {len(times)} samples of a trial; take fewer, or resample less"
+        )
     edges = np.round(np.linspace(0, len(times), bins + 1)).astype(int)
     stretches = [slice(start, stop) for start, stop in pairwise(edges)]
     means = [data[..., stretch].mean(axis=-1) for stretch in stretches]
@@ -797,12 +837,17 @@ def band_power(data: np.ndarray, rate: float, bands: Mapping[str, tuple[float, f
     Raises
     ------
     UserError
-        A band above half the rate, or between two frequencies of the estimate.
+        Fewer samples than tapers, a band above half the rate, or one between two frequencies of the estimate.
 
     References
     ----------
     Thomson 1982, Proc. IEEE 70:1055 (multitaper); Slepian 1978 (the tapers).
     """
+    if data.shape[-1] < _TAPERS:
+        raise UserError(
+            f"bands: trials of {data.shape[-1]} samples are too short for their power, which needs {_TAPERS}; take "
+            "longer trials, or resample less"
+        )
     density, frequencies = mne.time_frequency.psd_array_multitaper(data, rate, normalization="full", verbose="WARNING")
     return np.stack(
         [density[..., _inside(frequencies, name, *edges)].mean(axis=-1) for name, edges in bands.items()], -1
@@ -811,10 +856,15 @@ def band_power(data: np.ndarray, rate: float, bands: Mapping[str, tuple[float, f
 
 def _inside(frequencies: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
     inside = (frequencies >= low) & (frequencies < high)
-    if high > frequencies[-1] or not inside.any():
+    if high > frequencies[-1]:
         raise UserError(
-            f"band {name!r}: {low:g} to {high:g} Hz cannot be estimated; trials of this length and rate show 0 to "
-            f"{frequencies[-1]:g} Hz in steps of {frequencies[1]:.3g} Hz"
+            f"bands.{name}: {low:g} to {high:g} Hz cannot be estimated: half the sampling rate of the trials is "
+            f"{frequencies[-1]:g} Hz; end the band there, or resample less"
+        )
+    if not inside.any():
+        raise UserError(
+            f"bands.{name}: {low:g} to {high:g} Hz cannot be estimated: trials of this length show steps of "
+            f"{frequencies[1]:.3g} Hz, none of them inside; widen the band, or take longer trials"
         )
     return inside
 
@@ -868,7 +918,7 @@ def morlet_power(
         if cycles.min() < 3:
             least = 3 * _WAVELET / frequencies.min()
             raise UserError(
-                f"band {name!r}: a Morlet wavelet of {frequencies.min():.3g} Hz lasts {least:.3g} s or more, and a "
+                f"bands.{name}: a Morlet wavelet of {frequencies.min():.3g} Hz lasts {least:.3g} s or more, and a "
                 f"trial {duration:.3g} s; take longer trials, a higher band, or 'power: multitaper'"
             )
         means = []
@@ -878,7 +928,7 @@ def morlet_power(
                 trial[np.newaxis], rate, frequencies, n_cycles=cycles, output="power", verbose="WARNING"
             )
             means.append(power[0].mean(axis=1) / rate)
-        course, centres = time_course(np.stack(means), times, bins)
+        course, centres = time_course(np.stack(means), times, bins, "power_bins")
         blocks.append(course)
     return np.stack(blocks, axis=2), centres
 
@@ -892,7 +942,8 @@ def _cycles(frequencies: np.ndarray | float, duration: float) -> np.ndarray:
 def _refuse_edges_of_band(name: str, low: float, high: float, rate: float) -> None:
     if high > rate / 2:
         raise UserError(
-            f"band {name!r}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end at {rate / 2:g} Hz"
+            f"bands.{name}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end at {rate / 2:g} Hz; "
+            "lower it, or resample less"
         )
 
 
@@ -929,12 +980,12 @@ def band_phase(data: np.ndarray, rate: float, bands: Mapping[str, Band]) -> np.n
     for name, (low, high) in bands.items():
         if high >= rate / 2:
             raise UserError(
-                f"phase of band {name!r}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end under "
-                f"{rate / 2:g} Hz"
+                f"phase.{name}: {low:g} to {high:g} Hz does not fit trials of {rate:g} Hz; it must end under "
+                f"{rate / 2:g} Hz; lower it, or resample less"
             )
         if samples / rate < 2 / low - 1e-9:
             raise UserError(
-                f"phase of band {name!r}: trials of {samples / rate:.3g} s hold less than two cycles of {low:g} Hz; "
+                f"phase.{name}: trials of {samples / rate:.3g} s hold less than two cycles of {low:g} Hz; "
                 "take longer trials or a higher band"
             )
         filtered = mne.filter.filter_data(

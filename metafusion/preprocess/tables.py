@@ -42,6 +42,7 @@ NEARLY_ALL = 0.9
 _POINT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?([0-9]+,?[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?", re.IGNORECASE)
 _OTHER_NOTATION = re.compile(r"[+-]?([0-9]+[.,][0-9]+|[0-9]{1,3}([.,' \u00a0\u202f][0-9]{3})+([.,][0-9]+)?)")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _CENSORED = re.compile(r"([<>≤≥~]=?|=)\s*[+-]?[0-9]+([.,][0-9]+)?")
 _DATE = re.compile(
     r"([0-9]{4}([-/.])[0-9]{1,2}\2[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\3[0-9]{2,4})([T ][0-9]{1,2}:.*)?"
@@ -130,7 +131,7 @@ def read_user_table(
     rows = pd.RangeIndex(first_row, first_row + content.num_rows)
     full = rows[_rows_with_content(content)]
     if not len(full):
-        raise UserError(f"{path}: the table has a header but no rows; expected one row a sample")
+        raise UserError(f"{path}: the table has a header but no rows; expected at least one; export it again")
     typing = _Typing(path, tuple(missing), missing_by_column or {}, decimal_commas, rows)
     typed = {
         name: typing.as_text(name, content[name]) if name in text else typing.column(name, content[name])
@@ -407,7 +408,7 @@ def _check_file(path: Path) -> None:
             f"{path}: found a file ending in {ending!r}; expected .csv, .tsv, .txt or .parquet; save it as CSV"
         )
     if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; expected a header and one row a sample")
+        raise UserError(f"{path}: the file is empty; expected a header and rows; export it again")
 
 
 def _header(path: Path) -> list[str]:
@@ -471,7 +472,7 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
             records = (record for record in csv.reader(file, delimiter=separator) if any(map(str.strip, record)))
             header = next(records, None)
             if header is None:
-                raise UserError(f"{path}: the file is empty; expected a header and one row a sample")
+                raise UserError(f"{path}: the file is empty; expected a header and rows; export it again")
             yield header
             yield from records
     except (csv.Error, UnicodeDecodeError) as error:
@@ -720,10 +721,20 @@ class _Typing:
         if max(numbers, other) >= NEARLY_ALL or (
             numbers >= 0.5 and share(plain, _OTHER_NOTATION, _CENSORED) >= NEARLY_ALL
         ):
+            if (
+                not self.decimal_commas
+                and share(_POINT, _DECIMAL_COMMA) >= NEARLY_ALL
+                and _DECIMAL_COMMA.fullmatch(cell)
+            ):
+                raise UserError(
+                    f"{where} has a comma; expected numbers with a point: write {cell.replace(',', '.')} if it is a "
+                    "decimal comma, or save the table as .csv with semicolons between the cells, where such are read; "
+                    "leave it out if it parts thousands"
+                )
             raise UserError(
                 f"{where}: expected a plain number such as {'1,5' if plain is _COMMA else '1.5'} ({numbers:.0%} of the "
-                "cells are); put the cell in 'missing' if it stands for a missing value, or correct the table, "
-                "or do not use the column"
+                "cells are); leave the cell empty if it stands for a missing value (or name it in 'missing', where the "
+                "source has this key), or correct the table, or do not use the column"
             )
 
 

@@ -1,7 +1,8 @@
-"""Names of the columns of trials: how an array of channels and time is written into a table and found there again."""
+"""Trials in words: how an array of channels and time is named in a table and found there again, and who is left out."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,18 @@ import numpy as np
 from metafusion.errors import UserError
 
 _CELL = re.compile(r"(.+)_t(-?\d+(?:\.\d+)?)", re.DOTALL)
+
+
+def counted(reasons: Iterable[str]) -> str:
+    """Say how many trials are left out for each reason, the most frequent first.
+
+    Examples
+    --------
+    >>> counted(["no label", "no onset", "no label"])
+    'no label (2 trials); no onset (1 trial)'
+    """
+    counts = Counter(reasons).most_common()
+    return "; ".join(f"{reason} ({count} trial{'s' * (count > 1)})" for reason, count in counts)
 
 
 def seconds_in_names(times: Sequence[float] | np.ndarray) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from metafusion.config.odor import LFP, SPIKES, UNIT, OdorLayout, OdorTask, exact
-from metafusion.errors import UserError, did_you_mean
+from metafusion.errors import UserError, did_you_mean, told_of
 from metafusion.neural_figures import draw_session_figures
 from metafusion.preprocess.signals import signal_features
 from metafusion.preprocess.spikes import name_silent, spike_features
@@ -229,10 +229,14 @@ def check_sizes(source: OdorTask, arrays: Mapping[str, np.ndarray], files: Mappi
             )
     given = {name: _axes(source, name) for name in arrays}
     if _agree(source, arrays, given, count):
+        _refuse_window(source, arrays, files, given)
         return
     orders = product(*(permutations(axes) for axes in given.values()))
     fitting = [
-        found for order in orders if _agree(source, arrays, found := dict(zip(given, order, strict=True)), count)
+        found
+        for order in orders
+        if _agree(source, arrays, found := dict(zip(given, order, strict=True)), count)
+        and exact(source.window[1]) <= _end(source, arrays, found)
     ]
     shapes = "; ".join(
         f"{files[name]} has shape {array.shape}, read as {', '.join(given[name])}: "
@@ -246,14 +250,30 @@ def check_sizes(source: OdorTask, arrays: Mapping[str, np.ndarray], files: Mappi
             f"'{settings[name]}: [{', '.join(axes)}]'" for name, axes in fitting[0].items() if list(axes) != given[name]
         )
         if len(fitting) == 1
-        else "the files may be of different recordings; or correct the axes, 'start', 'bin_width' or 'lfp_rate' in "
-        "'layout', or move 'window'"
+        else "the files may be of different recordings; or correct the axes, 'bin_width' or 'lfp_rate' in 'layout'"
     )
     raise UserError(
-        f"{shapes}; {files['trials']} has {count} trials; expected the same trials and times everywhere, and the "
-        f"window from {source.window[0]:g} to {source.window[1]:g} s inside trials that begin at "
-        f"{source.layout.start:g} s; {remedy}"
+        f"{shapes}; {files['trials']} has {count} trials; expected the same trials and times everywhere; {remedy}"
     )
+
+
+def _refuse_window(
+    source: OdorTask, arrays: Mapping[str, np.ndarray], files: Mapping[str, Path], axes: Mapping[str, Sequence[str]]
+) -> None:
+    end = _end(source, arrays, axes)
+    if exact(source.window[1]) > end:
+        start, name = source.layout.start, next(iter(arrays))
+        raise UserError(
+            f"{files[name]}: window: {source.window[0]:g} to {source.window[1]:g} s (bins {source.bins[0]} to "
+            f"{source.bins[1]}) is not inside the trials, which last from {start:g} to {float(end):g} s; move 'window' "
+            "or 'bins', or correct 'start', 'bin_width', 'lfp_rate' or the axes in 'layout'"
+        )
+
+
+def _end(source: OdorTask, arrays: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]]) -> Fraction:
+    """Return when the trials end, in seconds from the poke."""
+    name, array = next(iter(arrays.items()))
+    return exact(source.layout.start) + _duration(source, name, array, axes[name])
 
 
 def _axes(source: OdorTask, name: str) -> list[str]:
@@ -268,8 +288,7 @@ def _duration(source: OdorTask, name: str, array: np.ndarray, axes: Sequence[str
 def _agree(source: OdorTask, arrays: Mapping[str, np.ndarray], axes: Mapping[str, Sequence[str]], count: int) -> bool:
     durations = {_duration(source, name, array, axes[name]) for name, array in arrays.items()}
     counts = {array.shape[axes[name].index("trial")] for name, array in arrays.items()}
-    start, stop = exact(source.layout.start), exact(source.window[1])
-    return counts == {count} and len(durations) == 1 and stop <= start + durations.pop()
+    return counts == {count} and len(durations) == 1
 
 
 def lfp_rate(layout: OdorLayout) -> Fraction:
@@ -405,7 +424,8 @@ def _lfp(
     # A sample is at its beginning, as trials of other recordings have it; exact, for names without the drift of floats.
     times = np.array([float(exact(layout.start) + place / rate) for place in range(shown.start, shown.stop)])
     good = kept[whole]
-    features = signal_features(data[whole][:, :, inner], times[inner], float(rate), names, source.lfp)
+    with told_of(f"{path}: lfp"):
+        features = signal_features(data[whole][:, :, inner], times[inner], float(rate), names, source.lfp)
     features.insert(0, "sample", ids[good])
     lost = pd.DataFrame({"sample": ids[kept[~whole]], "subject": source.rat, "modality": LFP, "reason": NOT_FINITE})
     # Gaps beside the window would leave holes in the figures.
@@ -449,7 +469,8 @@ def _spikes(
     inner = slice(window.start - shown.start, window.stop - shown.start)
     inside, settings = counts[:, :, inner], source.spikes
     name_silent(inside, names, f"{path}, window")
-    features = spike_features(inside, edges[inner.start : inner.stop + 1], names, settings.shared)
+    with told_of(f"{path}: spikes"):
+        features = spike_features(inside, edges[inner.start : inner.stop + 1], names, settings.shared)
     if settings.count == "mean":
         features /= np.float32(inside.shape[2])
     features.insert(0, "sample", ids[kept])

@@ -7,6 +7,7 @@ BIDS (Pernet et al. 2019, Sci. Data 6:103; Niso et al. 2018, 5:180110; Holdgraf 
 
 import configparser
 import logging
+import re
 import struct
 import warnings
 from collections import Counter
@@ -24,11 +25,12 @@ from scipy.io.matlab import MatReadError
 
 from metafusion.config.recordings import RecordedChannels, RecordedSession, Recording, Recordings, as_whole
 from metafusion.config.trials import SignalFeatures
-from metafusion.errors import DAMAGED, BrokenInputError, UserError, did_you_mean
+from metafusion.errors import DAMAGED, BrokenInputError, UserError, did_you_mean, told_of
 from metafusion.files import read_json, read_table, write_json, write_table
 from metafusion.neural_figures import draw_session_figures
 from metafusion.preprocess import signals
 from metafusion.preprocess.tables import column_names, read_user_table, require_column, shortened
+from metafusion.preprocess.trials import counted
 from metafusion.samples import Assembled, no_exclusions
 from metafusion.sources.trials import assemble_sessions, sample_names, with_samples, write_session
 
@@ -51,6 +53,9 @@ BIDS_TYPES = {
     **dict.fromkeys(("AUDIO", "EYEGAZE", "PUPIL", "SYSCLOCK", "ADC", "DAC", "HLU", "FITERR", "OTHER"), "misc"),
 }
 """Types in tables of channels, and what MNE calls them. Those of MEG (MEGMAG, MEGGRADPLANAR, ...) are in the files."""
+
+FEW_TIMES = 5
+"""Onsets so many times the length of a recording are in another unit, in which they fill this part of it or more."""
 
 _UNREADABLE = (*DAMAGED, RuntimeError, AttributeError, struct.error, configparser.Error, MatReadError)
 """What MNE raises for a damaged file; NotImplementedError is a RuntimeError."""
@@ -135,7 +140,8 @@ def preprocess(source: Recordings, unit: str, chunk: str, acquired: None, folder
         where = f"session {chunk}: modality {modality!r}"
         channels, lacking[modality] = _chosen(epochs, group, runs, where, source)
         if channels:
-            features[modality] = features_of(epochs, channels, group)
+            with told_of(f"session {chunk}: modalities.{modality}"):
+                features[modality] = features_of(epochs, channels, group)
     excluded = pd.concat([run.excluded for run in runs], ignore_index=True)
     excluded = excluded.assign(subject=session.subject, modality="")
     write_session(
@@ -150,8 +156,8 @@ def preprocess(source: Recordings, unit: str, chunk: str, acquired: None, folder
     counts.insert(1, "class", counts["event"].map(source.events.class_of))
     write_table(counts, folder / EVENTS)
     write_json(lacking, folder / LACKING)
-    for reason, count in excluded["reason"].value_counts().items():
-        log.info("session %s: %d trials left out: %s", chunk, count, reason)
+    if len(excluded):
+        log.info("session %s: left out: %s", chunk, counted(excluded["reason"]))
     log.info("session %s: %d trials at %g Hz, %d channels", chunk, len(trials), runs[0].rate, len(epochs.ch_names))
 
 
@@ -271,10 +277,16 @@ def open_recording(path: Path) -> mne.io.BaseRaw | mne.BaseEpochs:
     with _damage_told(path):
         if path.suffix.casefold() in (".edf", ".bdf"):
             _refuse_truncated_edf(path)
+        elif path.suffix.casefold() == ".vhdr":
+            _refuse_truncated_brainvision(path)
         if _holds_epochs(path):
             reader = mne.read_epochs_eeglab if path.suffix.casefold() == ".set" else mne.read_epochs
             return reader(path, verbose="WARNING").load_data()
         raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
+        if path.suffix.casefold() == ".set":
+            _refuse_truncated_fdt(path, raw)
+        elif path.suffix.casefold() == ".vhdr":
+            _tell_lost_markers(path, raw)
         # All of the file, but one channel in memory only.
         raw.get_data(picks=[0])
         return raw
@@ -304,6 +316,12 @@ def _damage_told(path: Path) -> Iterator[None]:
             f"{path}: reading this format needs a further package ({fault}); install it, or convert the file to .fif",
             "format cannot be read",
         ) from None
+    except FileNotFoundError as fault:
+        raise BrokenSessionError(
+            f"{path}: names a file with its data that is not there ({fault.filename or fault}); put it where it is "
+            f"expected, or correct its name in {path.name}",
+            "file is not there",
+        ) from None
     except _UNREADABLE as fault:
         words = " ".join(str(fault).split()) or type(fault).__name__
         raise BrokenSessionError(
@@ -324,7 +342,11 @@ def _warnings_told(path: Path) -> Iterator[None]:
             raise BrokenSessionError(
                 f"{path}: truncated: it ends before its last tag ({words}); copy it again", "file cannot be read"
             )
-        if "naming conventions" not in words:
+        if "outside data range" in words:
+            log.warning("%s: %s Events after its end are lost; if it is truncated, copy it again", path, words)
+        elif "no annotations" in words:
+            log.warning("%s: %s Copy that file, too", path, words)
+        elif "naming conventions" not in words:
             log.info("%s: %s", path, words)
 
 
@@ -343,10 +365,66 @@ def _refuse_truncated_edf(path: Path) -> None:
     expected = int(main[184:192]) + records * sum(lengths) * width
     # Where the number of records is not known (-1), the file was never closed, and its end is its end.
     if records >= 0 and size < expected:
-        raise BrokenSessionError(
-            f"{path}: truncated: it has {size} bytes, expected {expected} for {records} data records; copy it again",
-            "file cannot be read",
+        raise _truncated(path, size, f"{expected} for {records} data records")
+
+
+def _truncated(path: Path, size: int, expected: str) -> BrokenSessionError:
+    return BrokenSessionError(
+        f"{path}: truncated: it has {size} bytes, expected {expected}; copy it again", "file cannot be read"
+    )
+
+
+_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
+
+
+def _header_of_brainvision(path: Path) -> dict[str, str]:
+    header = path.read_bytes().decode("latin-1")
+    return dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.+?)[ \t\r]*$", header, re.MULTILINE))
+
+
+def _refuse_truncated_brainvision(path: Path) -> None:
+    """Raise BrokenSessionError if data of BrainVision are shorter than the header says, or end within a sample.
+
+    Most headers do not say how long they are, and MNE reads what is there. That a file is missing is said by MNE.
+    """
+    known = _header_of_brainvision(path)
+    data = path.parent / known.get("DataFile", "").replace("$b", path.stem)
+    width = _BYTES.get(known.get("BinaryFormat", ""))
+    if known.get("DataFormat", "").upper() != "BINARY" or width is None or not data.is_file():
+        return
+    size, sample = data.stat().st_size, width * int(known["NumberOfChannels"])
+    told = f"{known['NumberOfChannels']} channels of {width} bytes, as {path} says"
+    if size < (expected := int(known.get("DataPoints", 0)) * sample):
+        raise _truncated(data, size, f"{expected} for {known['DataPoints']} samples of {told}")
+    if size % sample:
+        raise _truncated(data, size, f"whole samples of {told}")
+
+
+def _tell_lost_markers(path: Path, raw: mne.io.BaseRaw) -> None:
+    """Name the markers of BrainVision after the end of the data: they are no annotations of the recording."""
+    markers = path.parent / _header_of_brainvision(path).get("MarkerFile", "").replace("$b", path.stem)
+    if not markers.is_file():
+        return
+    found, length = mne.read_annotations(markers, sfreq=raw.info["sfreq"]), raw.n_times / raw.info["sfreq"]
+    late = Counter(str(one["description"]) for one in found if one["onset"] >= length)
+    if late:
+        listed = ", ".join(f"{name!r} ({count} times)" for name, count in sorted(late.items()))
+        log.warning(
+            "%s: %d of %d markers lie after the end of the data (%g s): %s; the data file is probably truncated",
+            *(markers, late.total(), len(found), length, listed),
         )
+
+
+def _refuse_truncated_fdt(path: Path, raw: mne.io.BaseRaw) -> None:
+    """Raise BrokenSessionError if the data beside EEGLAB's .set are shorter than it says."""
+    for file in map(Path, filter(None, raw.filenames)):
+        expected = 4 * len(raw.ch_names) * raw.n_times
+        if file.suffix.casefold() == ".fdt" and file.stat().st_size < expected:
+            raise _truncated(
+                file,
+                file.stat().st_size,
+                f"{expected} for {raw.n_times} samples of {len(raw.ch_names)} channels, as {path} says",
+            )
 
 
 # Tables beside a recording
@@ -465,8 +543,36 @@ def _events_of_table(raw: mne.io.BaseRaw, source: Recordings, recording: Recordi
         if not pd.api.types.is_numeric_dtype(table["onset"]):
             raise UserError(f"{path}: column 'onset' holds words, expected seconds; correct the table")
     table = table.dropna(subset=column)
+    with _session_faults("table of events cannot be used"):
+        _tell_late(table["onset"], raw, path)
     onsets = np.floor(table["onset"].to_numpy(float) * raw.info["sfreq"] + 0.5)
     return pd.DataFrame({"event": [as_whole(word) for word in table[column]], "onset_sample": onsets})
+
+
+def _tell_late(onsets: pd.Series, raw: mne.io.BaseRaw, path: Path) -> None:
+    """Say how many events lie after the end of the recording.
+
+    Raises
+    ------
+    UserError
+        They are most of them, and all would lie inside if the onsets were in another unit.
+    """
+    rate, length = raw.info["sfreq"], raw.n_times / raw.info["sfreq"]
+    late = int((onsets >= length).sum())
+    if not late:
+        return
+    found = (
+        f"{path}: {late} of {onsets.notna().sum()} events lie after the end of the recording: onsets from "
+        f"{onsets.min():g} to {onsets.max():g}, and it lasts {length:g} s"
+    )
+    # The unit in which the last event comes nearest to the end.
+    ends = {f"samples (at {rate:g} Hz)": onsets.max() / rate, "milliseconds": onsets.max() / 1000}
+    fitting = {unit: end for unit, end in ends.items() if FEW_TIMES * end > length >= end}
+    if 2 * late > onsets.notna().sum() and onsets.max() > FEW_TIMES * length and fitting:
+        nearest = max(fitting.values())
+        units = " or ".join(unit for unit, end in fitting.items() if end == nearest)
+        raise UserError(f"{found}; they look like {units}, expected seconds; write 'onset' in seconds")
+    log.warning("%s: they are left out; the recording may be truncated, or the table that of another", found)
 
 
 def _stim_channels(raw: mne.io.BaseRaw) -> list[str]:
@@ -673,6 +779,7 @@ def _clean_epochs(
     reasons[lost[events["place"]]] = "samples that are not numbers"
     events = events.assign(reason=reasons)
     sound = events[reasons == ""].reset_index(drop=True)
+    units = ""
     if len(sound):
         cleaned = signals.filter_resample_baseline(
             epochs[sound["place"].tolist()], settings.highpass, settings.lowpass, settings.resample or rate, None
@@ -681,6 +788,7 @@ def _clean_epochs(
             cleaned.apply_baseline(_ends(cleaned, "baseline", *settings.baseline), verbose="WARNING")
         cleaned.crop(*_ends(cleaned, "window", start, stop), verbose="WARNING")
         data, types = cleaned.get_data(copy=False), cleaned.get_channel_types()
+        units = signals.told_of_units(data, types, f"{epochs.filename}: ")
         faults = signals.out_of_range(data, types, settings.reject, settings.flat)
         sound["reason"] = [fault or "" for fault in faults]
         if settings.overlap == "exclude" and _say_when(epochs):
@@ -691,8 +799,8 @@ def _clean_epochs(
         left = sound.index[sound["reason"] == ""]
     excluded = pd.concat([events[reasons != ""], sound[sound["reason"] != ""]]).sort_values("place")
     if len(excluded) == len(events):
-        counts = "; ".join(f"{count} {reason}" for reason, count in excluded["reason"].value_counts().items())
-        raise UserError(f"no trial is left of {len(events)}: {counts}; mend the limits, or leave out the session")
+        remedy = units or "mend the limits, or leave out the session"
+        raise UserError(f"no trial is left of {len(events)}: {counted(excluded['reason'])}; {remedy}")
     kept = cleaned[left.tolist()]
     with mne.use_log_level("WARNING"):
         kept.metadata = sound.loc[left].reset_index(drop=True)

@@ -12,11 +12,12 @@ import pandas as pd
 
 from metafusion.config.spikes import SpikeSource, TrialTable, UnitGroup
 from metafusion.config.trials import SignalFeatures, Window
-from metafusion.errors import UserError, did_you_mean
+from metafusion.errors import UserError, did_you_mean, told_of
 from metafusion.files import write_table
 from metafusion.preprocess import signals
 from metafusion.preprocess.spikes import bin_edges, bin_spikes, name_silent, spike_features
 from metafusion.preprocess.tables import require_column, shortened
+from metafusion.preprocess.trials import counted
 from metafusion.samples import Assembled
 from metafusion.sources.features import as_words_or_numbers
 from metafusion.sources.recordings import features_of
@@ -102,7 +103,7 @@ def select_trials(
     elif overlapping.any():
         log.warning("%s: %d trials begin before an earlier one has ended", where, overlapping.sum())
     used = reasons == ""
-    counts = "; ".join(f"{count} {reason}" for reason, count in pd.Series(reasons[~used]).value_counts().items())
+    counts = counted(reasons[~used])
     if not used.any():
         raise UserError(f"{where}: none of {len(table)} trials is left: {counts}; mend the table or the settings")
     if counts:
@@ -257,15 +258,17 @@ def write_spike_session(
             raise UserError(f"{where}: a unit must not be called 'sample'; rename it")
         for modality, group in source.spikes.items():
             places = units_of_group(units.iloc[: len(spikes.units)], group, modality, where)
-            features[modality] = spike_features(
-                spikes.counts[:, places], spikes.edges, [spikes.units[place] for place in places], group
-            )
+            with told_of(f"session {session}: spikes.{modality}"):
+                features[modality] = spike_features(
+                    spikes.counts[:, places], spikes.edges, [spikes.units[place] for place in places], group
+                )
             features[modality].insert(0, "sample", list(spikes.samples))
             out.append(_exclusions(lacking, subject, modality, [NOT_RECORDED] * len(lacking)))
     if source.signals and signal is not None:
         epochs, chosen, rejected = _cut(source, session, trials, signal)
         for modality, group in source.signals.items():
-            features[modality] = features_of(epochs, chosen[modality], group)
+            with told_of(f"session {session}: signals.{modality}"):
+                features[modality] = features_of(epochs, chosen[modality], group)
             out.append(_exclusions(list(rejected["sample"]), subject, modality, list(rejected["reason"])))
     columns = ["sample", "subject", "session", "target", *(["given_part"] if "given_part" in trials else [])]
     facts = {} if epochs is None else {"rate": round(epochs.info["sfreq"], 3), "samples of a trial": len(epochs.times)}
@@ -296,7 +299,7 @@ def _count(
             f"{stop.max():g} s; expected some in common; correct spikes_recorded"
         )
     counts = bin_spikes(trains, onsets[seen], source.window, source.bin_width)
-    _refuse_other_clock(counts, trains, start[seen], stop[seen], where)
+    _refuse_other_clock(source, counts, trains, start[seen], stop[seen], where)
     name_silent(counts, list(units["name"]), f"session {session}")
     silent = ~counts.any(axis=(0, 2))
     table = pd.DataFrame(
@@ -308,7 +311,12 @@ def _count(
 
 
 def _refuse_other_clock(
-    counts: np.ndarray, trains: Sequence[np.ndarray], start: np.ndarray, stop: np.ndarray, where: str
+    source: SpikeSource,
+    counts: np.ndarray,
+    trains: Sequence[np.ndarray],
+    start: np.ndarray,
+    stop: np.ndarray,
+    where: str,
 ) -> None:
     """Raise UserError where spikes and trials hardly meet, and say what the times look like."""
     times = np.concatenate([*trains, np.empty(0)])
@@ -319,11 +327,7 @@ def _refuse_other_clock(
     found = (
         f"spikes last from {times.min():g} to {times.max():g} s, and trials from {start.min():g} to {stop.max():g} s"
     )
-    hint = "expected one clock; set the offset between the clocks, or correct the times"
-    if ratio > LONG:
-        hint = "spikes look like milliseconds or samples where seconds were expected; say how many make a second"
-    elif ratio < 1 / LONG:
-        hint = "onsets look like milliseconds or samples where seconds were expected; turn them into seconds"
+    hint = source.hint_of_clocks(ratio, LONG)
     if empty.all():
         raise UserError(f"{where}: no unit has a spike in any trial: {found}; {hint}")
     if empty.mean() > 0.5 and not 1 / LONG <= ratio <= LONG:
@@ -373,8 +377,8 @@ def _cut(
         overlap="allow",
         session=session,
     )
-    for reason, count in rejected["reason"].value_counts().items():
-        log.info("session %s: the signal of %d trials is left out: %s", session, count, reason)
+    if len(rejected):
+        log.info("session %s: the signal is left out: %s", session, counted(rejected["reason"]))
     return with_samples(epochs, epochs.metadata["sample"]), chosen, rejected
 
 

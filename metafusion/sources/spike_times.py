@@ -12,6 +12,7 @@ import mne
 import numpy as np
 import pandas as pd
 
+from metafusion.config.recordings import as_whole
 from metafusion.config.spikes import SpikeSession, SpikeTimes, TrialTable
 from metafusion.config.volumes import natural
 from metafusion.errors import UserError, did_you_mean
@@ -112,6 +113,7 @@ def read_spikes(source: SpikeTimes, session: SpikeSession) -> dict[str, np.ndarr
     require_column(path, name, header, "unit_column")
     require_column(path, time, header, "time_column")
     table = read_user_table(path, columns=[name, time], text=[name])
+    table[name] = _as_names(table[name])
     if not pd.api.types.is_numeric_dtype(table[time]) or table[time].dtype == "boolean":
         raise UserError(
             f"{path}: column {time!r} holds {table[time].dropna().iloc[0]!r}; expected times of spikes; name another "
@@ -134,6 +136,11 @@ def read_spikes(source: SpikeTimes, session: SpikeSession) -> dict[str, np.ndarr
     order = np.argsort(seconds, kind="stable")
     names = table[name].iloc[order]
     return {str(unit): seconds[order][places] for unit, places in names.groupby(names).indices.items()}
+
+
+def _as_names(column: pd.Series) -> pd.Series:
+    """Return names of units: a column of whole numbers that had gaps once may hold 7.0 where another table has 7."""
+    return column.map(as_whole, na_action="ignore").astype("str")
 
 
 def read_units(source: SpikeTimes, session: SpikeSession, spiking: Mapping[str, Iterable[float]]) -> pd.DataFrame:
@@ -160,6 +167,7 @@ def read_units(source: SpikeTimes, session: SpikeSession, spiking: Mapping[str, 
     for column in asked:
         require_column(path, column, header, "spikes.where")
     table = read_user_table(path, columns=[name, *asked], text=[name])
+    table[name] = _as_names(table[name])
     if table[name].isna().any():
         raise UserError(
             f"{path}: column {name!r} has no name in row {table.index[table[name].isna()][0]}; name the unit"

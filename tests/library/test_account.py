@@ -180,6 +180,25 @@ def test_participants_are_described_by_class_one_row_a_subject():
     assert cells(table, "has blood", "yes")["well"] == "2 (100.0)"
 
 
+def test_a_subject_with_samples_of_several_classes_stands_in_each_and_once_among_all():
+    # Trials of two people who have both classes, and of one who has left ones only.
+    trials = [("a", "left"), ("a", "right"), ("a", "left"), ("b", "right"), ("b", "left"), ("c", "left"), ("c", "left")]
+    samples = pd.DataFrame(trials, columns=["subject", "target"]).assign(sample=list("stuvwxy"))
+    people = pd.DataFrame({"sample": samples["sample"], "age": [20.0, 20, 20, 30, 30, 43, 43]})
+    people["sex"] = ["f", "f", "f", "m", "m", None, None]
+    table = participants_table(samples, people, {"lfp": {"t", "v", "x"}}, classes=True)
+    counts = {name: cells(table, "subjects")[name] for name in ("overall", "left", "right")}
+    assert counts == {"overall": "3", "left": "3", "right": "2"}
+    assert [cells(table, "samples")[name] for name in ("overall", "left", "right")] == ["7", "5", "2"]
+    # The mean of 20, 30 and 43 is 31, and their deviation 11.5; of 20 and 30 it is 7.1.
+    assert cells(table, "age")["overall"].startswith("31")
+    assert cells(table, "age")["right"] == "25.0 (7.1)"
+    assert [cells(table, "sex", "f")[name] for name in ("missing", "overall", "right")] == ["1", "1 (50.0)", "1 (50.0)"]
+    # a and b have it in their right trials, c in a left one.
+    has = cells(table, "has lfp", "yes")
+    assert [has[name] for name in ("overall", "left", "right")] == ["3 (100.0)", "1 (33.3)", "2 (100.0)"]
+
+
 def test_the_standardised_difference_is_that_of_its_formula():
     values = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 9.0])
     samples = pd.DataFrame({"sample": list("abcdef"), "subject": list("abcdef"), "target": ["x"] * 3 + ["y"] * 3})

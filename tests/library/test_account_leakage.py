@@ -589,3 +589,46 @@ def test_one_number_alone_is_no_code(study):
     values[7] = 999
     study.give("tests", {"memory": values})
     assert rows_of(study.check(), "missing code")["level"].tolist() == ["ok"]
+
+
+def by_sessions(study, seeds):
+    study.samples = cohort(48).assign(session=[f"day{number % 4 + 1}" for number in range(48)])
+    study.give("lfp", study.noise())
+    study.splits = split_samples(study.samples, seeds, validation_fraction=0.25, scheme="sessions", unit="sample")
+    table = study.check(scheme="sessions")
+    return table[table["check"] == "sessions tested"].to_dict("records")
+
+
+def test_fewer_seeds_than_sessions_are_told_with_the_sessions_that_never_test(study):
+    (row,) = by_sessions(study, [1, 3])
+    assert (row["level"], row["value"]) == ("suspect", 2)
+    assert row["meaning"].startswith(
+        "2 of 4 sessions are never tested (day2, day4): scores are of the others only; set"
+    )
+    assert "'seeds: 4'" in row["meaning"]
+
+
+def test_as_many_seeds_as_sessions_are_well(study):
+    (row,) = by_sessions(study, [1, 2, 3, 4])
+    assert (row["level"], row["value"], row["meaning"]) == ("ok", 0, "each of 4 sessions is tested")
+
+
+def test_other_schemes_say_nothing_of_sessions(study):
+    study.give("lfp", study.noise())
+    assert "sessions tested" not in set(study.check()["check"])
+
+
+def test_a_strong_feature_is_told_what_it_is_and_when_it_is_fine(study):
+    values = study.noise()
+    values[:, 2] += 9 * study.sick
+    study.give("units", values)
+    table = study.check()
+    (row,) = table[(table["check"] == "single feature") & (table["level"] == "suspect")].to_dict("records")
+    assert row["what"] == "c2"
+    for words in (
+        "by this column alone",
+        "checks.auc is 0.95",
+        "Fine, and nothing to be done, if",
+        "a neuron or channel",
+    ):
+        assert words in row["meaning"]

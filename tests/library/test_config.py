@@ -588,8 +588,8 @@ def test_a_channel_group_without_any_feature_is_refused():
     ("wrong", "words"),
     [
         ({"widths": [0, 3]}, "widths.0: Input should be greater than or equal to 1; found 0"),
-        ({"widths": []}, "widths: List should have at least 1 item"),
-        ({"widths": [2] * 9}, "widths: List should have at most 8 items"),
+        ({"widths": []}, "widths: expected at least 1, found 0: []"),
+        ({"widths": [2] * 9}, "widths: expected at most 8, found 9: [2, 2"),
         ({"private_latents": [0, 0]}, "there must be at least one latent variable"),
         ({"private_latents": [3, 0]}, "private_latents: modality 'second' has no latent variable to observe"),
         ({"private_latents": [-1, 3]}, "private_latents.0: Input should be greater than or equal to 0; found -1"),

@@ -11,7 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import StepPatch
 
 from metafusion import neural_figures as figures
+from metafusion.config.load import validate
 from metafusion.config.sources import EegScp
+from metafusion.files import write_table
 from metafusion.sources.trials import Spikes, with_samples, write_session
 from metafusion.svg import save
 
@@ -98,6 +100,31 @@ def test_the_steps_below_a_raster_are_the_mean_rates_of_the_classes():
         for step, label in zip(steps, "AB", strict=True):
             np.testing.assert_allclose(step.values, counts[labels == label, unit].mean(axis=0) / 0.1)
             np.testing.assert_allclose(step.edges, edges)
+
+
+@pytest.mark.parametrize(("trials", "stretches", "width"), [(8, 10, 100), (48, 23, 45), (400, 50, 20)])
+def test_with_fewer_trials_the_bins_of_a_rate_are_longer_and_the_axis_says_how_long(trials, stretches, width):
+    # A second in bins of 5 ms. Of two classes in turn, half of the trials are of each; 200 bins by 24 are 9 together.
+    counts, edges = poisson(trials, 1, 200), np.linspace(0, 1, 201)
+    below = figures.rasters(counts, edges, ["u0"], in_turn(trials)).axes[1]
+    step = next(patch.get_data() for patch in below.patches if isinstance(patch, StepPatch))
+    assert len(step.values) == stretches
+    assert below.get_ylabel() == f"spikes per second,\nbins of {width} ms"
+
+
+def test_the_class_with_the_fewest_trials_says_how_long_bins_are():
+    labels = ["A"] * 60 + ["B"] * 20
+    below = figures.rasters(poisson(80, 1, 200), np.linspace(0, 1, 201), ["u0"], labels).axes[1]
+    assert "bins of 50 ms" in below.get_ylabel()
+
+
+def test_panels_of_units_and_channels_that_are_numbers_say_of_what():
+    figure = figures.rasters(poisson(), np.linspace(0, 1, 11), ["0", "ca1"], in_turn(8))
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["unit 0", "ca1"]
+    times, units = np.arange(120) / RATE, [figures.unit_of_type("seeg")] * 2
+    assert figures.responses(volts(), times, ["7", "a"], units, in_turn(8)).axes[0].get_title() == "channel 7"
+    figure = figures.spectrograms(volts(), times, RATE, ["7", "a"], in_turn(8), np.array([20.0, 30]))
+    assert figure.axes[0].get_ylabel() == "channel 7\nfrequency (Hz)"
 
 
 def test_a_raster_has_a_mark_where_a_trial_has_a_spike():
@@ -207,6 +234,41 @@ def test_the_wavelets_of_all_frequencies_fit_into_the_trial():
     assert not len(figures.frequencies_for(0.05, 80.0))
 
 
+@pytest.mark.parametrize(
+    ("named", "shown", "words"),
+    [
+        ([], ["c0", "c8"], "2 of 9 channels, spread evenly over their list"),
+        ([2, 5, 6], ["c2", "c5", "c6"], "3 of 9 channels, of which bands are features"),
+        (
+            [1, 2, 3, 4, 5, 6, 7],
+            ["c1", "c3", "c5", "c7"],
+            "4 of 9 channels, spread evenly over the 7 of which bands are",
+        ),
+        (list(range(9)), ["c0", "c3", "c5", "c8"], "4 of 9 channels, spread evenly over their list"),
+    ],
+)
+def test_spectrograms_are_of_channels_whose_bands_are_features(named, shown, words):
+    channels = [f"c{number}" for number in range(9)]
+    data, times = volts(4, 9), np.arange(120) / RATE
+    figure = figures.spectrograms(data, times, RATE, channels, list("AABB"), np.array([20.0, 30]), "x", named)
+    assert [axes.get_ylabel().split("\n")[0] for axes in figure.axes[0:-1:2]] == shown
+    assert words in figure.get_suptitle().replace("\n", " ")
+
+
+def test_the_channels_with_bands_are_found_by_the_columns_of_their_modality(tmp_path, monkeypatch):
+    drawn_with = []
+    monkeypatch.setattr(figures, "spectrograms", lambda *given: drawn_with.append(given[-1]) or figures.Figure())
+    samples = session(tmp_path, data=volts(channels=3))
+    features = samples[["sample"]].assign(ch1_alpha=1.0, ch2_t0_10=1.0, ch2_beta=1.0)
+    write_table(features.astype(dict.fromkeys(features.columns[1:], np.float32)), tmp_path / "s1/rhythms.parquet")
+    source = validate(EegScp, {"kind": "eeg_scp", "modalities": {"rhythms": {"bands": {"alpha": [8, 13]}}}}, "x")
+    figures.draw_session_figures(source, samples, {"session": [tmp_path / "s1"]}, tmp_path / "figures")
+    assert drawn_with == [[1]]
+    names, columns = ["a", "a_x", "b"], {"m": ["sample", "a_t0.10", "a_x_mu_t-0.25", "b_mu_cos"], "n": ["b_mu"]}
+    assert figures.channels_with_bands(names, columns, {"m": ["mu"]}) == [1, 2]
+    assert figures.channels_with_bands(names, columns, {"other": ["mu"], "m": []}) == []
+
+
 # Sessions
 
 
@@ -221,6 +283,15 @@ def test_each_of_several_sessions_has_its_own_figures(tmp_path):
     samples = [session(tmp_path, poisson(units=1), name=name) for name in ("s1", "s2", "s3", "s4")]
     names = list(drawn(tmp_path, pd.concat(samples), "s1", "s2", "s3", "s4"))
     assert names == ["spikes_s1.svg", "spikes_s2.svg", "spikes_s3.svg"]
+
+
+@pytest.mark.parametrize(("count", "said"), [(4, True), (3, False)])
+def test_where_not_all_sessions_are_drawn_the_title_says_so(tmp_path, monkeypatch, count, said):
+    monkeypatch.setattr("metafusion.svg.STYLE", {"svg.hashsalt": "metafusion", "svg.fonttype": "none"})
+    names = [f"s{number}" for number in range(count)]
+    samples = [session(tmp_path, poisson(units=1), name=name) for name in names]
+    text = drawn(tmp_path, pd.concat(samples), *names)["spikes_s0.svg"].decode()
+    assert ("3 of 4 sessions are" in text) == said
 
 
 def test_test_trials_and_trials_that_are_no_samples_are_left_out(tmp_path, monkeypatch):

@@ -101,6 +101,13 @@ def run(path: Path, **settings):
     return read_session(folder)
 
 
+def test_a_series_whose_conversion_to_volt_is_missing_is_told(tmp_path, caplog):
+    write(tmp_path / "s.nwb", conversion=1.0)
+    run(tmp_path / "s.nwb", signals=SIGNALS)
+    assert "session 's': channels of type seeg have a range of" in caplog.text
+    assert "expected 1e-07 to 0.1 V, and they may be numbers of uV" in caplog.text
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """Return a file that tests only read, and its signal."""

@@ -317,8 +317,24 @@ def test_numbers_of_trials_that_differ_are_told_with_all_shapes(tmp_path, which)
 
 def test_a_window_outside_the_trials_is_refused(tmp_path):
     write_rat(tmp_path)
-    with pytest.raises(UserError, match=r"the window from 0 to 0\.9 s inside trials that begin at -0\.4 s"):
+    # Twelve bins of 0.1 s from -0.4 s on end at 0.8 s.
+    inside = r"lfp_data_sampled.npy: window: 0 to 0\.9 s \(bins 4 to 13\) is not inside the trials, .* -0\.4 to 0\.8 s"
+    with pytest.raises(UserError, match=inside) as caught:
         decoded(tmp_path, window=(0.0, 0.9))
+    assert "shape" not in str(caught.value)
+    assert len(decoded(tmp_path, window=(0.0, 0.8)).samples) == 6
+    with pytest.raises(UserError, match=r"window: -0\.5 to 0 s begins before the trials, which begin at -0\.4 s; move"):
+        source_of(tmp_path, window=(-0.5, 0.0))
+
+
+def test_settings_that_do_not_fit_the_trials_name_the_file_and_the_modality(tmp_path):
+    write_rat(tmp_path)
+    with pytest.raises(UserError, match=r"sampled.npy: lfp: bands\.gamma: 4 to 8 Hz .* half the sampling rate .* is 5"):
+        decoded(tmp_path, lfp={"bands": {"gamma": [4, 8]}}, window=(-0.4, 0.8))
+    with pytest.raises(UserError, match=r"sampled.npy: lfp: bands: trials of 6 samples are too short .* needs 7"):
+        decoded(tmp_path, lfp={"bands": {"gamma": [2, 4]}})
+    with pytest.raises(UserError, match=r"binned.npy: spikes: bins: 5 cannot be made of the 6 bins"):
+        decoded(tmp_path, spikes={"count": "bins", "bins": 5})
 
 
 def test_a_window_between_the_edges_of_bins_is_refused(tmp_path):

@@ -320,10 +320,10 @@ def test_samples_of_the_baseline_count_as_the_trials_of_epochs_too(tmp_path):
         ({"cleaning": {"notch": [50]}}, "notch: is for continuous recordings"),
         ({"cleaning": {"reference": "average"}}, "reference: is for continuous recordings"),
         ({"cleaning": {"resample": 200}}, "resample: 200 Hz is more than the recording has"),
-        ({"cleaning": {"reject": {"grad": 1}}}, "reject: no channel of type 'grad'; Known: eeg"),
+        ({"cleaning": {"reject": {"grad": 1e-10}}}, "reject: no channel of type 'grad'; Known: eeg"),
         (
-            {"cleaning": {"reject": {"eeg": 1e-9}}},
-            "no trial is left of 12: 12 range of a channel of type eeg over 1e-09",
+            {"cleaning": {"reject": {"eeg": 1e-7}}},
+            r"no trial is left of 12: range of a channel of type eeg over 1e-07 \(12 trials\)",
         ),
     ],
 )
@@ -383,6 +383,14 @@ def test_filters_and_resampling_are_applied_before_the_cut(tmp_path):
     assert np.abs(found - expected)[:-1].max() < 1
 
 
+def test_a_band_that_the_trials_do_not_have_is_told_with_session_modality_and_key(tmp_path):
+    modalities = {"slow": BINS, "rhythms": {"types": ["eeg"], "bands": {"gamma": [30, 80]}}}
+    with pytest.raises(
+        UserError, match=r"^session s1: modalities\.rhythms: bands\.gamma: 30 to 80 Hz .* half the sampling .* is 50 Hz"
+    ):
+        prepared(listed(tmp_path, modalities=modalities), tmp_path)
+
+
 def test_a_baseline_outside_the_window_is_subtracted(tmp_path):
     values = values_of() + 100
     write_fif(tmp_path / "s1_raw.fif", raw_of(values))
@@ -422,7 +430,9 @@ def test_events_at_the_ends_and_overlapping_ones_are_left_out_and_counted(tmp_pa
         "p0_s1_0018": "event without an onset",
     }
     assert session.trials["sample"].tolist() == [f"p0_s1_{number:04d}" for number in range(2, 14) if number != 5]
-    assert "2 trials left out: reaches out of the recording" in caplog.text
+    assert "session s1: left out: " in caplog.text
+    assert "reaches out of the recording (2 trials); " in caplog.text
+    assert "event without an onset (1 trial)" in caplog.text
 
 
 def test_trials_may_overlap_where_the_settings_allow_it(tmp_path):
@@ -449,6 +459,78 @@ def test_a_class_with_two_trials_is_refused(tmp_path):
     found = assembled(listed(tmp_path, where="table", tables=tables), tmp_path)
     with pytest.raises(UserError, match=r"class of a trial: classes with fewer than 3 samples \('right': 2\)"):
         samples.check(found, "classification", ["eeg"], "sample")
+
+
+# Units
+
+
+def in_units_of(volt, folder, **options):
+    """A session whose numbers are so many volts, although they are microvolts."""
+    write_fif(folder / "s1_raw.fif", raw_of(values_of() * 1e6 * volt))
+    return listed(folder, **options)
+
+
+def test_microvolts_read_as_volts_are_told_with_file_range_and_remedy(tmp_path, caplog):
+    made(in_units_of(1, tmp_path), tmp_path / "a")
+    assert len([line for line in caplog.messages if "of type eeg" in line]) == 1
+    (line,) = [line for line in caplog.messages if "of type eeg" in line]
+    assert line.startswith(f"{tmp_path}/s1_raw.fif: channels of type eeg have a range of ")
+    # The range of a hundred normal numbers is about 5 deviations of 3; half a second of 20 is added to every other.
+    assert 10 < float(line.split("range of ")[1].split(" V")[0]) < 40
+    assert "expected 1e-07 to 0.01 V, and they may be numbers of uV" in line
+    assert "write it again in V" in line
+    assert "of type eog" not in caplog.text  # which nobody uses
+
+
+def test_limits_in_another_unit_than_the_data_end_in_the_unit(tmp_path):
+    source = in_units_of(1, tmp_path, cleaning={"reject": {"eeg": 200e-6}}, on_broken="stop")
+    with pytest.raises(UserError, match=r"over 0.0002 \(12 trials\); channels of type eeg .* may be numbers of uV"):
+        prepared(source, tmp_path / "a")
+    source = in_units_of(1e-12, tmp_path, cleaning={"flat": {"eeg": 1e-6}}, on_broken="stop")
+    with pytest.raises(UserError, match=r"under 1e-06 \(12 trials\); channels of type eeg have a range of .*e-11 V"):
+        prepared(source, tmp_path / "b")
+
+
+def test_usual_amplitudes_are_not_spoken_of(tmp_path, caplog):
+    for factor in (0.1e-6, 1e-6, 300e-6):
+        folder = tmp_path / f"{factor:g}"
+        folder.mkdir()
+        made(in_units_of(factor, folder), folder / "out")
+    assert "have a range of" not in caplog.text
+
+
+def test_epochs_in_microvolt_are_told_too(tmp_path, caplog):
+    made(of_epochs(tmp_path, epochs_of(values_of() * 1e6)), tmp_path)
+    assert "a-epo.fif: channels of type eeg have a range of" in caplog.text
+
+
+def test_units_of_meg_are_tesla_and_tesla_per_metre(tmp_path, caplog):
+    # Magnetometers of 1 pT, gradiometers of 10 fT/cm, in fT and fT/cm.
+    raw = raw_of(values_of() * 1e6 * np.array([[100], [1], [1]]), types=("mag", "grad", "eog"), names=("M", "G", "E"))
+    write_fif(tmp_path / "s1_raw.fif", raw)
+    made(listed(tmp_path, modalities={"meg": {"types": ["mag", "grad"], "bins": 1}}), tmp_path)
+    assert "channels of type mag have a range" in caplog.text
+    assert "1e-14 to 1e-06 T, and they may be numbers of fT" in caplog.text
+    assert "1e-13 to 0.0001 T/m, and they may be numbers of fT/cm" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "message"),
+    [
+        ({"reject": {"eeg": 200}}, "cleaning.reject: eeg: no trial has a range of 200 V; .*200 uV are 200e-6"),
+        ({"reject": {"eeg": 2e-10}}, "cleaning.reject: eeg: no trial has a range of 2e-10 V"),
+        ({"reject": {"eeg": 100e-6, "mag": 4000}}, "reject: mag: no trial has a range of 4000 T; .* 4000 fT are 4000e"),
+        ({"flat": {"grad": 1}}, "cleaning.flat: grad: no trial has a range of 1 T/m; .* 4000 fT/cm are 4000e-13"),
+    ],
+)
+def test_limits_that_no_signal_of_the_type_has_are_refused(cleaning, message):
+    with pytest.raises(UserError, match=message):
+        source_of(folder="x", cleaning=cleaning)
+
+
+def test_limits_that_a_signal_may_have_are_taken():
+    reject = {"eeg": 1e-3, "emg": 5e-2, "mag": 4e-12, "grad": 4e-10, "misc": 7}
+    assert source_of(folder="x", cleaning={"reject": reject, "flat": {"eeg": 1e-12}}).cleaning.reject == reject
 
 
 # Events that are not there
@@ -490,6 +572,11 @@ def test_a_table_of_events_without_its_column_or_onset_is_refused(tmp_path):
     write_events(path, onsets=["soon"] * 12)
     with pytest.raises(UserError, match="'onset' holds words, expected seconds"):
         prepared(source, tmp_path / "b")
+    write_events(path, onsets=[str(onset).replace(".", ",") for onset in ONSETS])
+    with pytest.raises(
+        UserError, match=r"events.tsv: column 'onset', row 2: '1,0' has a comma; expected numbers with a point"
+    ):
+        prepared(source, tmp_path / "c")
 
 
 def test_a_recording_without_a_table_of_events_says_what_it_has(tmp_path):
@@ -516,13 +603,96 @@ def truncated(path, share):
 
 
 @pytest.mark.parametrize("share", [0, 0.002, 0.05, 0.5, 0.999])
-@pytest.mark.parametrize("ending", [".fif", ".edf"])
+@pytest.mark.parametrize("ending", [".fif", ".edf", ".bdf"])
 def test_a_truncated_file_is_named(tmp_path, ending, share):
-    write = write_fif if ending == ".fif" else write_edf
-    path = truncated(write(tmp_path / f"a_raw{ending}"), share)
+    path = tmp_path / f"a_raw{ending}"
+    path = truncated(write_fif(path) if ending == ".fif" else write_edf(path, bytes_=2 + (ending == ".bdf")), share)
     one = {"file": str(path), "subject": "p0", "events": str(write_events(tmp_path / "events.tsv"))}
     with pytest.raises(UserError, match=rf"a_raw\{ending}: (truncated|cannot be read: corrupt or truncated)"):
         prepared(source_of(sessions={"s1": one}, on_broken="stop"), tmp_path)
+
+
+def of_brainvision(folder, change=None, header="", **options):
+    """A session in BrainVision, whose files are changed after they are written."""
+    path = write_brainvision(folder / "a.vhdr")
+    path.write_text(path.read_text(encoding="utf-8").replace("[Binary Infos]", f"{header}[Binary Infos]"), "utf-8")
+    if change:
+        change(folder)
+    one = {"file": str(path), "subject": "p0"}
+    events = {"where": "annotations", "classes": {"left": "Stimulus/S  1", "right": "Stimulus/S  2"}}
+    return source_of(sessions={"s1": one}, events=events, channel_types={"EOG1": "eog"}, **options)
+
+
+def half(folder):
+    truncated(folder / "data.eeg", 0.5)
+
+
+def a_byte_less(folder):
+    content = (folder / "data.eeg").read_bytes()
+    (folder / "data.eeg").write_bytes(content[:-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "header", "message"),
+    [
+        (half, "DataPoints=2600\n", r"data.eeg: truncated: it has 7800 bytes, expected 15600 for 2600 samples of 3 "),
+        (half, "DataPoints = 2600 \n", r"data.eeg: truncated: it has 7800 bytes, expected 15600"),
+        (a_byte_less, "", r"data.eeg: truncated: it has 15599 bytes, expected whole samples of 3 channels of 2 bytes"),
+        (lambda folder: (folder / "data.eeg").unlink(), "", r"a.vhdr: names a file .* not there \(.*/data.eeg\)"),
+    ],
+)
+def test_data_of_brainvision_that_end_early_or_are_not_there_are_named(tmp_path, change, header, message):
+    with pytest.raises(UserError, match=message):
+        prepared(of_brainvision(tmp_path, change, header, on_broken="stop"), tmp_path)
+
+
+def test_whole_data_of_brainvision_are_read_where_the_header_says_how_long_they_are(tmp_path):
+    check_trials(made(of_brainvision(tmp_path, None, "DataPoints=2600\n"), tmp_path), values_of())
+
+
+def test_markers_after_the_end_of_the_data_are_counted_and_named(tmp_path, caplog):
+    made(of_brainvision(tmp_path, half), tmp_path)
+    # Half of 26 s: the events of 13, 15, ..., 23 s are lost, of which the first is of class 1.
+    told = "a.vmrk: 6 of 12 markers lie after the end of the data (13 s): 'Stimulus/S  1' (3 times), 'Stimulus/S  2' (3"
+    assert told in caplog.text
+
+
+def test_a_missing_file_of_markers_is_told(tmp_path, caplog):
+    with pytest.raises(UserError, match="found no event at all"):
+        prepared(of_brainvision(tmp_path, lambda folder: (folder / "a.vmrk").unlink(), on_broken="stop"), tmp_path)
+    assert "MarkerFile 'a.vmrk' not found; no annotations. Copy that file, too" in caplog.text
+
+
+@pytest.mark.parametrize(("times", "unit"), [(1000, "milliseconds"), (RATE, r"samples \(at 100 Hz\)")])
+def test_onsets_in_another_unit_are_told_with_the_unit(tmp_path, times, unit):
+    path = write_events(tmp_path / "events.tsv", [onset * times for onset in ONSETS])
+    source = listed(tmp_path, where="table", tables={"events": str(path)}, on_broken="stop")
+    message = (
+        rf"^{path}: 12 of 12 events lie after the end .* from {times} to {23 * times}, and it lasts 26 s; .* {unit}"
+    )
+    with pytest.raises(UserError, match=message):
+        prepared(source, tmp_path)
+
+
+def test_of_two_units_that_would_do_the_one_that_fills_the_recording_is_named(tmp_path):
+    # At 500 Hz, samples up to 11500 end after 23 s, and as many milliseconds after 11.5 s.
+    raw = mne.io.RawArray(np.zeros((1, 26 * 500)), mne.create_info(["C3"], 500, "eeg"), verbose="ERROR")
+    write_fif(tmp_path / "s1_raw.fif", raw)
+    path = write_events(tmp_path / "events.tsv", [onset * 500 for onset in ONSETS])
+    source = listed(tmp_path, where="table", tables={"events": str(path)}, on_broken="stop")
+    with pytest.raises(UserError, match=r"they look like samples \(at 500 Hz\), expected seconds"):
+        prepared(source, tmp_path)
+
+
+# After 4 s, the last onset is more than five times as late, but as samples all events would lie in the first 6 %.
+@pytest.mark.parametrize("seconds", [24, 9, 4])
+def test_events_after_the_end_are_told_and_left_out_also_where_they_are_most(tmp_path, caplog, seconds):
+    write_fif(tmp_path / "s1_raw.fif", raw_of().crop(tmax=seconds, include_tmax=False))
+    tables = {"events": str(write_events(tmp_path / "events.tsv", [*ONSETS[:-1], 25.0]))}
+    session = made(listed(tmp_path, where="table", tables=tables), tmp_path)
+    late = sum(onset >= seconds for onset in [*ONSETS[:-1], 25.0])
+    assert f"events.tsv: {late} of 12 events lie after the end of the recording" in caplog.text
+    assert (session.excluded["reason"] == "reaches out of the recording").sum() == late
 
 
 @pytest.mark.parametrize("share", [0, 0.9])
@@ -530,8 +700,13 @@ def test_data_of_eeglab_that_end_early_are_named(tmp_path, share):
     path = write_set(tmp_path / "a.set", values_of(), apart=True)
     truncated(tmp_path / "a.fdt", share)
     source = source_of(sessions={"s1": {"file": str(path), "subject": "p0"}}, on_broken="stop")
-    with pytest.raises(UserError, match=r"a.set: cannot be read: corrupt or truncated"):
-        prepared(source, tmp_path)
+    with pytest.raises(
+        UserError, match=rf"a.fdt: truncated: it has {int(31200 * share)} bytes, expected 31200 for 2600 "
+    ):
+        prepared(source, tmp_path / "a")
+    (tmp_path / "a.fdt").unlink()
+    with pytest.raises(UserError, match=r"a.set: names a file with its data that is not there \(.*a.fdt"):
+        prepared(source, tmp_path / "b")
 
 
 @pytest.mark.parametrize("length", [0, 128])
@@ -580,7 +755,9 @@ def test_when_no_session_can_be_used_the_first_fault_is_told(tmp_path):
 
 def test_a_session_without_a_sound_trial_is_left_out_with_the_counts_in_the_log(tmp_path, caplog):
     source = listed(tmp_path, cleaning={"reject": {"eeg": 1e-6}}, on_broken="stop")
-    with pytest.raises(UserError, match="no trial is left of 12 events: 12 range of a channel of type eeg over 1e-06"):
+    with pytest.raises(
+        UserError, match=r"no trial is left of 12 events: range of a channel of type eeg over 1e-06 \(12 trials\); mend"
+    ):
         prepared(source, tmp_path)
 
 
@@ -794,6 +971,27 @@ def test_runs_of_a_session_are_joined_and_a_file_in_parts_is_one(tmp_path):
     assert inputs == [f"sub-1_ses-a_run-2_split-{part}_meg.fif" for part in ("01", "02")]
 
 
+def test_the_subjects_asked_for_are_used_and_no_others(tmp_path):
+    names = [f"sub-{subject}/eeg/sub-{subject}_eeg.edf" for subject in ("01", "02", "10", "anna")]
+    folder = touched(tmp_path / "data", *names)
+    for asked, found in (
+        (["sub-02"], ["sub-02"]),
+        (["02", "anna"], ["sub-02", "sub-anna"]),
+        ([1, 10], ["sub-01", "sub-10"]),
+    ):
+        assert list(names_in(source_of(folder=folder, subjects=asked))) == found
+    with pytest.raises(UserError, match=r"data: subjects: no recording of 'sub-03'; .*Known: sub-01, sub-02, sub-10"):
+        names_in(source_of(folder=folder, subjects=["sub-03"]))
+    with pytest.raises(UserError, match="exclude: it leaves none of the 1 sessions"):
+        names_in(source_of(folder=folder, subjects=["01"], exclude=["sub-01"]))
+    with pytest.raises(UserError, match="subjects: expected at least 1, found 0"):
+        source_of(folder=folder, subjects=[])
+    one, all_ = source_of(folder=folder, subjects=["02"]), source_of(folder=folder)
+    assert one.settings_of("session", "sub-02") == all_.settings_of("session", "sub-02")
+    several = listed(tmp_path, names=("s1", "s2"), subjects=["p1"])
+    assert list(names_in(several)) == ["s2"]
+
+
 def test_trials_of_runs_are_numbered_on_and_have_the_channels_of_all(tmp_path):
     for run in (1, 2):
         stem = tmp_path / f"data/sub-01/eeg/sub-01_run-{run}"
@@ -898,6 +1096,12 @@ def test_a_layout_that_cannot_be_used_is_refused(tmp_path, layout, message):
         ({"folder": "x", "modalities": {"eeg": {"bins": 1}}}, "name types, channels or regions"),
         ({"folder": "x", "modalities": {"eeg": {"types": ["eeg"]}}}, "needs samples, bins, bands or phase"),
         ({"folder": "x", "events": {"classes": {"a": 1, "b": [2, 1]}}}, "event '1' stands under 'a' and 'b'"),
+        (
+            {"folder": "x", "events": {"classes": {"left": 1}}},
+            r"^mine.yaml: events.classes: decoding needs two classes or more, found only 'left'; name",
+        ),
+        ({"folder": "x", "events": {"classes": {}}}, "events.classes: decoding needs two classes or more, found none"),
+        ({"folder": "x", "modalities": {}}, r"^mine.yaml: modalities: expected at least 1, found 0: \{\}"),
         ({"folder": "x", "window": [0.8, -0.2]}, "the lower number must come first"),
         ({"folder": "x", "modalities": {"trials": BINS}}, "a modality cannot be called 'trials'"),
         ({"sessions": {"a b": {"file": "a.edf", "subject": "s"}}}, "the name 'a b' may hold letters"),

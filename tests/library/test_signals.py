@@ -445,13 +445,14 @@ def test_samples_of_the_baseline_count_as_the_trials():
 def test_a_session_without_a_trial_left_says_why():
     raw = recording(noise(1, 1000))
     with pytest.raises(
-        UserError, match=r"session 's': no trial is left of 3 events: 2 reaches out of the recording; 1 range of a"
+        UserError,
+        match=r"session 's': no trial is left of 3 events: reaches out of the recording \(2 trials\); range .* \(1 ",
     ):
         signals.cut(raw, events_at(-5, 500, 990), (0, 0.1), reject={"eeg": 1e-3}, session="s")
 
 
 def test_a_session_whose_trials_all_reach_out_of_the_recording_says_so():
-    with pytest.raises(UserError, match="no trial is left of 2 events: 2 reaches out of the recording"):
+    with pytest.raises(UserError, match=r"no trial is left of 2 events: reaches out of the recording \(2 trials\)"):
         signals.cut(recording(noise(1, 1000)), events_at(-5, 990), (0, 0.1), baseline=(0, 0.05), reject={"eeg": 1.0})
 
 
@@ -568,7 +569,9 @@ def test_in_short_trials_wavelets_have_as_many_cycles_as_fit():
     # Here the longest wavelet would have one sample more than the trial, by a rounding error.
     longest = described(data[..., :216], times[:216], {"bands": {"b": (27.0, 29.0)}, "power": "morlet"}, rate=1000)
     assert np.isfinite(longest.iloc[0, 0])
-    with pytest.raises(UserError, match=r"'theta': a Morlet wavelet of .* Hz lasts .* or more, and a trial 0\.4 s"):
+    with pytest.raises(
+        UserError, match=r"bands\.theta: a Morlet wavelet of .* Hz lasts .* or more, and a trial 0\.4 s"
+    ):
         described(data, times, {"bands": {"theta": (6.0, 10.0)}, "power": "morlet"}, rate=1000)
 
 
@@ -644,11 +647,15 @@ def test_whole_numbers_are_taken_as_numbers():
             {"bands": {"low": (0.5, 2.0)}, "power": "morlet"},
             "a Morlet wavelet of .* Hz lasts .* s or more, and a trial 2 s",
         ),
-        ({"bands": {"up": (90.0, 110.0)}, "power": "morlet"}, "band 'up': .* must end at 100 Hz"),
-        ({"bands": {"up": (90.0, 110.0)}}, "band 'up': .* cannot be estimated"),
-        ({"phase": {"up": (90.0, 100.0)}}, "phase of band 'up': .* must end under 100 Hz"),
-        ({"phase": {"low": (0.9, 2.0)}}, "phase of band 'low': trials of 2 s hold less than two cycles of 0.9 Hz"),
-        ({"bands": EVERYTHING["bands"], "power": "morlet", "power_bins": 500}, "are more than the 400 samples"),
+        ({"bands": {"up": (90.0, 110.0)}, "power": "morlet"}, r"bands\.up: .* must end at 100 Hz"),
+        (
+            {"bands": {"up": (90.0, 110.0)}},
+            r"bands\.up: 90 to 110 Hz .* half the sampling rate .* is 100 Hz; end the band",
+        ),
+        ({"bands": {"thin": (8.1, 8.4)}}, r"bands\.thin: 8.1 to 8.4 Hz .* steps of 0.5 Hz, none of them inside; widen"),
+        ({"phase": {"up": (90.0, 100.0)}}, r"phase\.up: .* must end under 100 Hz"),
+        ({"phase": {"low": (0.9, 2.0)}}, r"phase\.low: trials of 2 s hold less than two cycles of 0.9 Hz"),
+        ({"bands": EVERYTHING["bands"], "power": "morlet", "power_bins": 500}, "power_bins: 500 are more than the 400"),
         ({"bands": {"x_cos": (8.0, 12.0)}, "phase": {"x": (8.0, 12.0)}}, "two features would be called 'E0_x_cos'"),
     ],
 )

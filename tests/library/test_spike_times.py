@@ -156,6 +156,14 @@ def test_units_that_are_numbers_stand_in_their_natural_order(lab):
     assert list(lab.run().features["spikes"]) == ["sample", "2", "9", "10"]
 
 
+def test_a_unit_is_one_whether_a_table_writes_it_as_a_whole_number_or_with_a_decimal(lab):
+    lab.spikes(pd.DataFrame({"unit": ["0.0", "7.0", "7", "07"], "time": [1.0, 1.1, 1.2, 2.1]}))
+    lab.session["units"] = write(pd.DataFrame({"unit": ["0", "7.0", "07", "1.5"]}), lab.folder / "units.csv")
+    table = lab.run().features["spikes"]
+    assert list(table) == ["sample", "0", "7", "07", "1.5"]
+    assert table[["0", "7", "07"]].sum().tolist() == [1, 2, 1]
+
+
 def test_times_may_be_in_milliseconds_and_by_a_clock_of_their_own(lab):
     expected = lab.run().features["spikes"]
     table = spikes_table()
@@ -167,8 +175,40 @@ def test_times_may_be_in_milliseconds_and_by_a_clock_of_their_own(lab):
 def test_milliseconds_where_seconds_were_expected_are_told(lab):
     table = spikes_table()
     lab.spikes(table.assign(time=table["time"] * 1000))
-    with pytest.raises(UserError, match=r"spikes\.tsv: no unit has a spike in any trial: .* look like milliseconds"):
+    with pytest.raises(
+        UserError,
+        # The last spike is at 8.49 s, and the last trial ends at 8.5 s.
+        match=r"spikes\.tsv: no unit has a spike in any trial: .* like milliseconds, .* is 1; .* about 999\)",
+    ):
         lab.run()
+
+
+def test_samples_where_seconds_were_expected_are_told_with_the_key(lab):
+    table = spikes_table()
+    lab.spikes(table.assign(time=table["time"] * 30000))
+    with pytest.raises(
+        UserError, match=r"look like samples, and 'ticks_per_second' is 1; set it to .* 2[89][0-9]{3}\)"
+    ):
+        lab.run()
+
+
+def test_seconds_that_were_divided_by_ticks_are_told_as_such(lab):
+    with pytest.raises(
+        UserError, match=r"divided by 'ticks_per_second' \(30000\).* had been seconds before; set .*: 1'"
+    ):
+        lab.run(ticks_per_second=30000)
+
+
+def test_spikes_by_another_clock_are_told_with_the_key_of_the_offset(lab):
+    table = spikes_table()
+    lab.spikes(table.assign(time=table["time"] + 20))
+    with pytest.raises(
+        UserError, match=r"no unit has a spike in any trial: .*set 'spikes_offset' of the session to what"
+    ):
+        lab.run("a")
+    lab.spikes(table.assign(time=(table["time"] + 20) * 1000))
+    with pytest.raises(UserError, match=r"set 'spikes_offset' .*, or correct 'ticks_per_second' \(1000\)"):
+        lab.run("b", ticks_per_second=1000)
 
 
 def test_milliseconds_are_told_also_where_some_spikes_fall_into_trials_by_chance(lab):
@@ -179,8 +219,11 @@ def test_milliseconds_are_told_also_where_some_spikes_fall_into_trials_by_chance
 
 def test_onsets_in_milliseconds_are_told(lab):
     lab.trials(trials_table(ONSETS * 1000))
-    with pytest.raises(UserError, match="onsets look like milliseconds"):
-        lab.run()
+    with pytest.raises(UserError, match=r"onsets look like milliseconds .* turn the column 'onset' \(trials\.onset\)"):
+        lab.run("a")
+    lab.trials(trials_table(ONSETS * 30000))
+    with pytest.raises(UserError, match=r"onsets look like samples .*\(trials\.onset\) into seconds"):
+        lab.run("b")
 
 
 def test_negative_times_are_told_and_count_where_a_trial_reaches_them(lab, caplog):
@@ -332,7 +375,7 @@ def test_trials_that_cannot_be_used_are_refused(lab, columns, message):
 
 def test_no_trial_left_is_told_with_counts(lab):
     lab.trials(trials_table().assign(artefact=1))
-    with pytest.raises(UserError, match=r"none of 8 trials is left: 8 marked in artefact"):
+    with pytest.raises(UserError, match=r"none of 8 trials is left: marked in artefact \(8 trials\); mend"):
         lab.run(trials={"label": "odour", "drop": ["artefact"]})
 
 

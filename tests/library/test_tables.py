@@ -265,8 +265,6 @@ def test_a_quotation_mark_that_is_not_closed_is_refused(tmp_path):
     [
         (["250"] * 18 + [">1700", "300"], ">1700", 20),
         (["250", "9.5", ">1700", "<8"] * 5, ">1700", 4),
-        (["250"] * 18 + ['"1,5"', "300"], "1,5", 20),
-        (['"1,5"', '"2,5"'] * 5, "1,5", 2),
         (['"1,234.5"', '"2,500.0"', "3"] * 5, "1,234.5", 2),
         (["250"] * 9 + ["pending"], "pending", 11),
     ],
@@ -274,6 +272,13 @@ def test_a_quotation_mark_that_is_not_closed_is_refused(tmp_path):
 def test_text_among_numbers_is_refused_with_row_and_cell(tmp_path, cells, faulty, row):
     path = write(tmp_path, "t.csv", "id,PTAU\n" + "".join(f"s{n},{cell}\n" for n, cell in enumerate(cells)))
     with pytest.raises(UserError, match=rf"t\.csv: column 'PTAU', row {row}: '{faulty}': expected a plain .*'missing'"):
+        read_user_table(path)
+
+
+@pytest.mark.parametrize(("cells", "row"), [(["250"] * 18 + ['"1,5"', "300"], 20), (['"1,5"', '"2,5"'] * 5, 2)])
+def test_commas_in_numbers_are_told_with_what_to_write(tmp_path, cells, row):
+    path = write(tmp_path, "t.csv", "id,PTAU\n" + "".join(f"s{n},{cell}\n" for n, cell in enumerate(cells)))
+    with pytest.raises(UserError, match=rf"t\.csv: column 'PTAU', row {row}: '1,5' has a comma; .*write 1\.5 if it is"):
         read_user_table(path)
 
 

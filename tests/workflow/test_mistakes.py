@@ -79,8 +79,8 @@ DATA = {
     "too many components": (
         changed(BLOOD, representations__blood=["raw", 5, 200]),
         lambda folder: None,
-        "extract_latents",
-        ["modality 'blood'", "200 PCA components", "at most 5"],
+        "split_samples",
+        ["blood: sizes 200, at most 5 (", "lower these sizes"],
     ),
     "truncated parquet": (
         changed(BLOOD, source__modalities__blood__file="data/blood.parquet"),
@@ -133,7 +133,7 @@ def test_a_mistake_in_the_data_is_said_and_leaves_nothing_behind(spoilt, case):
     for word in words:
         assert word in message
     results = study.folder / "results" / name_of(case)
-    failed = {"assemble_samples": ["samples.parquet", "features"], "extract_latents": ["latents/*"]}
+    failed = {"assemble_samples": ["samples.parquet", "features"], "split_samples": ["splits/*"]}
     assert [path for pattern in failed.get(rule, ["preprocessed/*/*"]) for path in results.glob(pattern)] == []
     assert list(results.rglob("*.unfinished")) == []
 
