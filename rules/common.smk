@@ -91,6 +91,10 @@ def cross_fitting_of(wildcards):
     return experiment_of(wildcards).split.cross_fitting
 
 
+def tuning_folds_of(wildcards):
+    return experiment_of(wildcards).split.tuning_folds
+
+
 def folds_of_block(wildcards):
     """The folds of cross-fitting; nothing without."""
     return (
@@ -141,6 +145,12 @@ def gpus_for_extractors(wildcards):
 
 def modalities_of(wildcards):
     return list(experiment_of(wildcards).representations)
+
+
+def before_of(wildcards):
+    """What is made of each modality's columns before they are scaled, by modality."""
+    chosen = experiment_of(wildcards).representations
+    return {name: one.before.model_dump(mode="json") for name, one in chosen.items()}
 
 
 def assembled_tables_of(wildcards):

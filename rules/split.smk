@@ -1,9 +1,10 @@
 """
-Split the samples of an experiment into train, validation and test; with cross-fitting, deal what trains to folds.
+Split the samples of an experiment into train, validation and test; deal what is not tested to folds, for cross-fitting
+and for comparators that are tuned by cross-validation.
 
 needs   <results>/{experiment}/samples.parquet
 makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it;
-        folds/{block}.parquet, where an experiment wants cross-fitting
+        folds/{block}.parquet, where an experiment wants cross-fitting or such comparators
 """
 
 
@@ -42,6 +43,7 @@ rule fold_samples:
     params:
         code=code_of("fold_samples"),
         split=setting("split"),
+        folds=tuning_folds_of,
         task=setting("task"),
         seeds=seeds_of_block,
     script:

@@ -1,4 +1,4 @@
-"""Rule fold_samples: the folds of cross-fitting, for every seed of a block."""
+"""Rule fold_samples: the folds of cross-fitting, or of tuning, for every seed of a block."""
 
 from metafusion.cross_fitting import draw_folds
 from metafusion.files import read_table, write_table
@@ -7,7 +7,7 @@ from metafusion.workflow.job import job
 with job(snakemake) as (input, output, params, log):
     samples, splits, split = read_table(input.samples), read_table(input.splits), params.split
     classes = params.task == "classification"
-    number, unit, stratify = split["cross_fitting"], split["unit"], split["stratify"]
+    number, unit, stratify = params.folds, split["unit"], split["stratify"]
     folds = draw_folds(samples, splits, params.seeds, number, unit, stratify, classes)
     write_table(folds, output.folds)
     log.info("%d folds for %d seeds", number, len(params.seeds))

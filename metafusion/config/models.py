@@ -28,7 +28,7 @@ CutPoints = Annotated[
 ]
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle"]
+Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle", "tuned"]
 
 CLASSIFICATION_METRICS = (
     "accuracy",
@@ -247,6 +247,11 @@ class Split(Settings):
                 f"{self.cross_fitting}; 0 is none"
             )
         return self
+
+    @property
+    def tuning_folds(self) -> int:
+        """Folds of the comparators that are tuned by cross-validation: those of cross-fitting, or five."""
+        return self.cross_fitting or 5
 
 
 class Shuffle(Settings):
@@ -515,7 +520,9 @@ class Experiment(Settings):
         description="'networks': single modalities, early and late fusion by the students' network. 'double_budget': "
         "the same with twice the epochs. 'linear': logistic or ridge regression on all features and on each modality, "
         "and the prior (majority class or mean). 'boosting': gradient boosting on all features. 'cooperative': "
-        "cooperative learning (regression). 'oracle': the students' network on the true latent variables (simulation).",
+        "cooperative learning (regression). 'oracle': the students' network on the true latent variables (simulation). "
+        "'tuned': linear models, elastic net, gradient boosting and a super learner, all tuned alike by cross-"
+        "validation over all that is not tested.",
     )
     variants: dict[VariantName, dict[str, Any]] = Field(
         default={},
