@@ -210,6 +210,11 @@ class Split(Settings):
     validation_fraction: float = Field(
         default=0.25, gt=0, lt=1, description="Fraction of the remaining units in the validation part."
     )
+    units: Size | None = Field(
+        default=None,
+        description="With 'scheme: repeated', how many subjects (or samples, see 'unit') each seed uses, drawn anew "
+        "with the class proportions of all where 'stratify'; for learning curves. null: all.",
+    )
     cross_fitting: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="0: no. K: the samples that are not tested are dealt to K folds, and K cohorts (and comparators) "
@@ -234,7 +239,7 @@ class Split(Settings):
     @model_validator(mode="after")
     def _keys_fit_the_scheme(self) -> "Split":
         # Defaults written out are no mistake: a dumped configuration can be read again.
-        for key, fitting in (("folds", "folds"), ("test_fraction", "repeated")):
+        for key, fitting in (("folds", "folds"), ("test_fraction", "repeated"), ("units", "repeated")):
             if self.scheme != fitting and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key!r} has no meaning with 'scheme: {self.scheme}'; remove it")
         if self.cross_fitting and self.validation_fraction != type(self).model_fields["validation_fraction"].default:
