@@ -107,6 +107,15 @@ def test_a_model_of_numbers_is_what_a_search_over_the_folds_finds(method):
     np.testing.assert_allclose(found[TESTED], expected[1], atol=2e-3 * spread)
 
 
+def test_an_absent_modality_is_missing_to_trees():
+    data, name = some_data("regression", missing=0.3), "histgradientboostingregressor__"
+    model = make_pipeline(StandardScaler(), HistGradientBoostingRegressor(learning_rate=0.1, early_stopping=False))
+    grid = {f"{name}max_leaf_nodes": [3, 8], f"{name}max_iter": FEW_TREES}
+    held, _ = searched(model, grid, side_by_side(data), data, "neg_mean_squared_error")
+    found = usual("regression", missing=0.3)["tuned_boosting"][LEARNT, 0]
+    np.testing.assert_allclose(found, held, atol=2e-3 * data.targets[LEARNT].std())
+
+
 def test_the_super_learner_of_numbers_weighs_the_models_out_of_fold():
     data, answers = some_data("regression", missing=0.3), usual("regression", missing=0.3)
     models = ["tuned_ridge_regression_blood", "tuned_ridge_regression_scan", "tuned_ridge_regression"]
@@ -115,6 +124,15 @@ def test_the_super_learner_of_numbers_weighs_the_models_out_of_fold():
     grid = {"alpha": [1 / strength for strength in STRENGTHS]}
     _, expected = searched(Ridge(positive=True), grid, columns / scale, data, "neg_mean_squared_error")
     np.testing.assert_allclose(answers["super_learner"][TESTED, 0], expected, rtol=1e-3)
+
+
+def test_the_super_learner_of_numbers_turns_no_model_around():
+    data = some_data("regression")
+    error = np.random.default_rng(0).normal(0, data.targets.std(), len(FOLD))
+    # Their difference would be perfect.
+    answers = np.stack([data.targets + error, error])[..., None]
+    found = tuned._super_learner(answers, data, "regression")[TESTED, 0]
+    assert np.corrcoef(found, answers[0][TESTED, 0])[0, 1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("task", TASKS)
