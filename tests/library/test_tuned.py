@@ -128,9 +128,10 @@ def test_the_super_learner_of_numbers_weighs_the_models_out_of_fold():
 
 def test_the_super_learner_of_numbers_turns_no_model_around():
     data = some_data("regression")
-    error = np.random.default_rng(0).normal(0, data.targets.std(), len(FOLD))
+    truth, error = np.random.default_rng(0).normal(0, data.targets.std(), (2, len(FOLD)))
+    truth[LEARNT] = data.targets[LEARNT]
     # Their difference would be perfect.
-    answers = np.stack([data.targets + error, error])[..., None]
+    answers = np.stack([truth + error, error])[..., None]
     found = tuned._super_learner(answers, data, "regression")[TESTED, 0]
     assert np.corrcoef(found, answers[0][TESTED, 0])[0, 1] == pytest.approx(1)
 
