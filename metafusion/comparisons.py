@@ -23,7 +23,7 @@ RIVALS = ("early_fusion", f"{INDEPENDENT}meta_fusion", "early_fusion_double_budg
 """Methods whose distance from Meta Fusion an ablation explains."""
 
 TABLES = {
-    "methods": ("network", "linear", "trees", "cooperative", "independent", "cohort", "reference"),
+    "methods": ("network", "linear", "trees", "cooperative", "tuned", "independent", "cohort", "reference"),
     "ensembles": ("cohort", "independent"),
 }
 """Families in each of the two tables of a comparison of settings; of the cohorts, the first has only Meta Fusion."""

@@ -38,6 +38,7 @@ COLOURS = {
     "linear": "#009E73",
     "trees": "#56B4E9",
     "cooperative": "#CC79A7",
+    "tuned": "#000000",
     "reference": "#7F7F7F",
 }
 FAMILIES = {
@@ -47,6 +48,7 @@ FAMILIES = {
     "linear": "linear model",
     "trees": "gradient-boosted trees",
     "cooperative": "cooperative learning",
+    "tuned": "plain model tuned by cross-validation",
     "reference": "reference: prior (no features), oracle (true latents)",
 }
 SHOWN = ("meta_fusion", "early_fusion", "logistic_regression", "ridge_regression")

@@ -61,6 +61,8 @@ def family_of(method: str) -> str:
         return "independent"
     if method.startswith(("logistic_regression", "ridge_regression")):
         return "linear"
+    if method.startswith("tuned_") or method == "super_learner":
+        return "tuned"
     if method.startswith("cooperative_"):
         return "cooperative"
     if method == "gradient_boosting":

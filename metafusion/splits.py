@@ -29,6 +29,7 @@ def split_samples(
     random_state: Literal["independent", "seed"] = "independent",
     scheme: Literal["repeated", "folds", "sessions"] = "repeated",
     folds: int = 5,
+    units: int | None = None,
     cross_fitting: int = 0,
     seeds_per_draw: int = 1,
 ) -> pd.DataFrame:
@@ -66,6 +67,8 @@ def split_samples(
         of all. 'sessions': seed s tests the s-th session, in order of their names; all sessions of one name are one.
     folds : int
         K.
+    units : int or None
+        So many units are drawn for each seed, and split; None for all. The others are missing in the seed's column.
     cross_fitting : int
         Above 0 there is no validation part: what is not tested trains, see :mod:`metafusion.cross_fitting`.
     seeds_per_draw : int
@@ -81,8 +84,8 @@ def split_samples(
     Raises
     ------
     UserError
-        Too few units for the parts or folds, a class that a part would miss, no such session, a subject in sessions
-        on both sides, or an official part with a scheme of its own.
+        Fewer units than wanted, too few for the parts or folds, a class that a part would miss, no such session, a
+        subject in sessions on both sides, or an official part with a scheme of its own.
     """
     stratify = stratify and classes and not _mixed_subjects(samples, unit)
     table = pd.DataFrame({"sample": samples["sample"]})
@@ -95,6 +98,8 @@ def split_samples(
             used = samples[samples["draw"] == number]
         if used.empty:
             raise UserError(f"seed {seed}: no sample belongs to this seed's draw")
+        if units is not None:
+            used = _drawn(used, units, seed, unit, stratify)
         tested = None
         if scheme == "folds":
             tested = _fold(used, place, seed, folds, unit, stratify, random_state)
@@ -108,6 +113,29 @@ def split_samples(
         table[f"seed_{seed}"] = parts.reindex(samples.index)
     used = table.drop(columns="sample").notna().any(axis=1)
     return table[used].reset_index(drop=True)
+
+
+def _drawn(samples: pd.DataFrame, units: int, seed: int, unit: str, stratify: bool) -> pd.DataFrame:
+    """Return the samples of so many units, drawn at random with the class proportions of all."""
+    labels = _labels_of(samples[unit], samples["target"])
+    if units > len(labels):
+        raise UserError(f"seed {seed}: there are {len(labels)} {unit}s, fewer than 'split.units: {units}'; lower it")
+    if units == len(labels):
+        return samples
+    try:
+        drawn, _ = train_test_split(
+            # numpy, because scikit-learn cannot index the text index of pandas 3.
+            labels.index.to_numpy(object),
+            train_size=units,
+            random_state=_own_stream(seed, 3),
+            stratify=labels.to_numpy() if stratify else None,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"split: {units} of {len(labels)} {unit}s cannot be drawn with the class proportions of all ({error}); "
+            "change split.units, merge rare classes, or set 'stratify: false'"
+        ) from None
+    return samples[samples[unit].isin(drawn)]
 
 
 def _refuse_given(samples: pd.DataFrame, scheme: str) -> None:

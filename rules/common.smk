@@ -108,6 +108,10 @@ def cross_fitting_of(wildcards):
     return [experiment.split.cross_fitting, experiment.decides]
 
 
+def tuning_folds_of(wildcards):
+    return experiment_of(wildcards).split.tuning_folds
+
+
 def folds_of_block(wildcards):
     """The folds of cross-fitting; nothing without."""
     return (
@@ -164,6 +168,12 @@ def leaking_of(wildcards):
     """The modalities with representations that are fitted on everything."""
     chosen = experiment_of(wildcards).representations
     return [name for name, choice in chosen.items() if choice.leaks]
+
+
+def before_of(wildcards):
+    """What is made of each modality's columns before they are scaled, by modality."""
+    chosen = experiment_of(wildcards).representations
+    return {name: one.before.model_dump(mode="json") for name, one in chosen.items()}
 
 
 def assembled_tables_of(wildcards):

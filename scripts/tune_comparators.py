@@ -1,0 +1,27 @@
+"""Rule tune_comparators: plain models, tuned by cross-validation, for every seed of a block."""
+
+from functools import partial
+
+import pandas as pd
+
+from metafusion.comparators.tuned import BUDGET, collect, fits, train
+from metafusion.config.fronts import Front
+from metafusion.files import read_table, write_table
+from metafusion.predictions import long_predictions
+from metafusion.samples import feature_matrix
+from metafusion.splits import parts_of
+from metafusion.targets import classes_of
+from metafusion.workflow.job import job
+
+with job(snakemake) as (input, output, params, log):
+    samples, splits, folds = (read_table(path) for path in (input.samples, input.splits, input.folds))
+    features, task = partial(feature_matrix, input.features), params.task
+    before = {name: Front(**keys) for name, keys in params.before.items()}
+    log.info("budget: %d candidates a model on %d folds, %d fits", BUDGET, params.folds, fits(params.folds))
+    classes, tables = classes_of(samples, task), []
+    for seed in params.seeds:
+        raw = collect(samples, splits, folds, features, list(before), seed, task)
+        answers = train(raw, before, task, seed)
+        tables.append(long_predictions(answers, parts_of(splits, seed), classes, seed))
+        log.info("seed %d: %s", seed, ", ".join(answers))
+    write_table(pd.concat(tables, ignore_index=True), output.predictions)
