@@ -51,7 +51,8 @@ def draw_session_figures(
 
     The ``look`` of sources whose chunks are sessions (see :mod:`metafusion.sources.trials`). Trials of a given test
     part are left out, and those that are no samples. Where there are several sessions, each has figures of its own,
-    such as ``responses_{session}.svg``: units and channels may differ between them.
+    such as ``responses_2.svg`` of the second in order: units and channels may differ between them. The report shows
+    these, and names of sessions may be those of people.
 
     Parameters
     ----------
@@ -70,11 +71,11 @@ def draw_session_figures(
     held_out = ", without the test trials" if len(seen) < len(samples) else ""
     simulated = ", simulated" if source.simulated else ""
     drawn = 0
-    for session in map(read_session, folders):
+    for number, session in enumerate(map(read_session, folders), start=1):
         if drawn == SESSIONS:
             break
-        which = "" if len(folders) == 1 else f"_{session.name}"
-        words = f"session {_short(session.name, 40)}{simulated}{held_out}"
+        which = "" if len(folders) == 1 else f"_{number}"
+        words = f"session {number} of {len(folders)}{simulated}{held_out}"
         figures = dict(_figures_of(session, labels, words))
         for name, figure in figures.items():
             save(figure, Path(folder) / f"{name}{which}.svg")

@@ -1,6 +1,10 @@
 """Whole runs: what comes out, that it comes out twice the same, and that nothing is done twice."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -174,12 +178,56 @@ def _spoil_test_rows(folder):
         table.to_csv(folder / "data" / file, index=False, sep=separator)
 
 
+def verified(study, *folders):
+    """Verify results with the code of a study; return the exit code and the lines."""
+    command = [sys.executable, "-m", "metafusion.verify", *(folders or ["results"])]
+    environment = os.environ | {"PYTHONPATH": str(study.repository)}
+    done = subprocess.run(command, cwd=study.folder, env=environment, capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_finished_run_is_as_recorded_with_all_its_files(finished):
+    assert verified(finished) == (0, ["results/drawn: as recorded", "results/tiny: as recorded"])
+    content = json.loads((finished.folder / "results/tiny/provenance.json").read_text())
+    assert set(content["inputs"]) == {"data/samples.csv", "data/blood.csv", "data/scan.tsv"}
+    assert content["configuration"]["cohort"]["epochs"] == TABLES["cohort"]["epochs"]
+    assert content["configuration"]["cohort"]["patience"] == 0, "a default, as resolved"
+    ran = {(note["rule"], note.get("device")) for note in content["run"]["stages"]}
+    assert {("train_cohort", "cpu"), ("split_samples", None), ("stack_students", None)} <= ran
+    assert all(note["code"] and note["seconds"] > 0 and note["threads"] == 1 for note in content["run"]["stages"])
+    assert {note["rule"] for note in content["run"]["stages"]} == {
+        stage["script"] for stage in content["code"].values()
+    }
+
+
+def test_what_was_changed_by_hand_is_found(copy_of):
+    results = copy_of.folder / "results/tiny"
+    (results / "tables/summary.tsv").write_text("better\n")
+    (results / "tables/more.tsv").write_text("")
+    (results / "cohort/1-2/weights.safetensors").unlink()
+    code, lines = verified(copy_of, "results/tiny")
+    assert code == 1
+    assert sorted(lines) == [
+        "results/tiny: output cohort/1-2/weights.safetensors: missing",
+        "results/tiny: output tables/more.tsv: made by nothing of the record",
+        "results/tiny: output tables/summary.tsv: changed",
+    ]
+
+
 def test_the_report_holds_every_figure_with_its_caption(copy_of):
     copy_of.succeed("--report", "report.html")
     page = (copy_of.folder / "report.html").read_text()
     named = ["methods compared", "ranks of the methods", "the cohort", "penalties chosen", "number of students"]
     named += ["learning curves", "predictions", "differences between methods", "ranks of methods"]
-    named += ["flow of samples", "participants", "leakage and suspects", "TRIPOD+AI items", "groups of people"]
+    named += [
+        "what the results were made from",
+        "flow of samples",
+        "participants",
+        "leakage and suspects",
+        "TRIPOD+AI items",
+        "groups of people",
+    ]
     for words in [*named, "everything by penalty", "exclusions"]:
         assert words in page
 
