@@ -1,5 +1,6 @@
 """Whole runs: what comes out, that it comes out twice the same, and that nothing is done twice."""
 
+import base64
 import json
 import os
 import re
@@ -215,21 +216,31 @@ def test_what_was_changed_by_hand_is_found(copy_of):
     ]
 
 
-def test_the_report_holds_every_figure_with_its_caption(copy_of):
-    copy_of.succeed("--report", "report.html")
-    page = (copy_of.folder / "report.html").read_text()
+def test_the_report_holds_every_figure_with_its_caption_and_names_nobody(copy_of):
+    page = report_of(copy_of)
     named = ["methods compared", "ranks of the methods", "the cohort", "penalties chosen", "number of students"]
     named += ["learning curves", "predictions", "differences between methods", "ranks of methods"]
-    named += [
-        "what the results were made from",
-        "flow of samples",
-        "participants",
-        "leakage and suspects",
-        "TRIPOD+AI items",
-        "groups of people",
-    ]
-    for words in [*named, "everything by penalty", "exclusions"]:
+    named += ["what the results were made from", "flow of samples", "participants", "leakage and suspects"]
+    named += ["TRIPOD+AI items", "groups of people", "everything by penalty"]
+    for words in named:
         assert words in page
+    samples = pd.read_parquet(copy_of.folder / "results/tiny/samples.parquet")
+    names = {*samples["sample"], *samples["subject"]}
+    assert [name for name in names if name in page] == []
+    # The same where it is allowed: those without a scan are among the exclusions.
+    allowed = report_of(copy_of, "--config", "ids_in_report=true")
+    assert {name for name in samples["sample"] if name in allowed} == {
+        f"p{n}_{m}" for n in (27, 28, 29) for m in (1, 2)
+    }
+
+
+def report_of(study, *options):
+    """The report, and all tables in it, as text."""
+    study.succeed("--report", "report.html", *options)
+    page = (study.folder / "report.html").read_text()
+    inside = re.findall(r"data:text/[^,;]*[^,]*;base64,([A-Za-z0-9+/=]+)", page)
+    assert len(inside) > 10
+    return page + "".join(base64.b64decode(text).decode() for text in inside)
 
 
 def test_as_published_is_another_run_of_the_same_data(finished, copy_of):
