@@ -232,3 +232,26 @@ def test_no_text_becomes_code_or_a_command():
 @pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda path: path.name)
 def test_no_rule_has_a_shell_command(path):
     assert re.findall(r"^\s+(shell|run|notebook|wrapper|cwl):|\bshell\(", path.read_text(), re.MULTILINE) == []
+
+
+def test_only_wheels_are_fetched_and_each_has_its_sum():
+    from metafusion.sources.wheels import WHEELS
+
+    network = {"requests", "urllib", "http", "socket", "ftplib", "httpx", "pooch", "fsspec", "boto3"}
+    reaching = set()
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            else:
+                continue
+            reaching |= {path.name for module in modules if module.split(".")[0] in network}
+        # Functions of nilearn, mne and scikit-learn that bring data from elsewhere.
+        assert [name for name, *_ in calls(path) if name.split(".")[-1].startswith("fetch_")] == ["fetch_all"] * (
+            path.name == "wheels.py"
+        )
+    assert reaching == {"wheels.py"}
+    assert all(re.fullmatch("[0-9a-f]{64}", wheel.sha256) for wheel in WHEELS.values())
+    assert all(wheel.version in wheel.file for wheel in WHEELS.values())

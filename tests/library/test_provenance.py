@@ -254,3 +254,9 @@ def test_large_files_are_read_piece_by_piece(tmp_path, monkeypatch):
     lay(tmp_path, {"a": "abc"})
     assert provenance.checksums([tmp_path / "a"])[str(tmp_path / "a")]["sha256"] == ABC
     assert read == [str(tmp_path / "a")]
+
+
+def test_the_page_names_every_key_of_a_record(results):
+    page = (ROOT / "docs/provenance.md").read_text()
+    content = json.loads((results / "provenance.json").read_text())
+    assert [key for key in [*content, *content["run"]] if f"`{key}`" not in page] == []
