@@ -161,7 +161,10 @@ def test_other_packages_are_found(results, tmp_path):
     content["packages"] = {"numpy": "1.2.3", "no-such-package": None}
     content["python"] = "2.7.0"
     path.write_text(json.dumps(content))
-    python, numpy = provenance.findings(results, tmp_path / "code")
+    with (tmp_path / "code/requirements.txt").open("a") as pins:
+        pins.write("pandas==1.0\n")
+    python, numpy, pandas = provenance.findings(results, tmp_path / "code")
+    assert pandas.startswith("package pandas: none was used, ")
     assert python.startswith("Python: 2.7.0 was used, 3.")
     assert numpy.startswith("package numpy: 1.2.3 was used, ")
 
