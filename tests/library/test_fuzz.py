@@ -427,3 +427,21 @@ def test_a_file_may_have_any_other_name(tmp_path, name):
 def test_a_path_that_is_none_is_refused(tmp_path, path):
     with pytest.raises(UserError):
         study_of(tmp_path, path)
+
+
+def test_bytes_are_no_value_of_a_configuration():
+    content = PACKAGED["simulation_1_1"] | {"variants": {"a": {"description": b"\x80"}}}
+    with pytest.raises(UserError, match=r"x\.yaml: b'\\x80': found bytes, a null byte or half a character"):
+        validate(Experiment, content, "x.yaml")
+
+
+@pytest.mark.parametrize("name", ["a{b}", "a b", "a\nb", "$(x)", "a;b"])
+def test_a_recorded_session_whose_folder_would_be_odd_is_refused(tmp_path, name):
+    folder = tmp_path / f"sub-{name}/eeg"
+    folder.mkdir(parents=True)
+    (folder / f"sub-{name}_task-rest_eeg.edf").write_bytes(b"x")
+    named = {"events": {"classes": {"go": "a", "stop": "b"}}, "window": (0, 1)}
+    channels = {"modalities": {"a": {"types": ["eeg"], "bins": 2}}}
+    source = Recordings.model_validate({"kind": "recordings", "folder": tmp_path, **named, **channels})
+    with pytest.raises(UserError, match=r"found the session .* expected letters, digits, - and _ only; rename the"):
+        _ = source.chunks

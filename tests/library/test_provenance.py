@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metafusion import provenance, verify
+from metafusion.config.bids import Bids
 from metafusion.config.models import Experiment
 from metafusion.errors import UserError
 from metafusion.workflow import layout
@@ -248,6 +249,13 @@ def test_the_inputs_of_a_source_are_all_files_that_anything_is_made_from(tmp_pat
     given = {"title": "", "task": "classification", "source": source, "representations": {"t1w": ["raw"]}}
     found = Experiment.model_validate(given).source.input_files
     assert [str(path) for path in found] == ["atlas.nii.gz", "labels.tsv"]
+
+
+def test_volumes_and_the_table_beside_them_are_inputs(tmp_path):
+    lay(tmp_path, {"sub-01/anat/sub-01_T1w.nii.gz": "x", "participants.tsv": "participant_id\tdx\nsub-01\ta\n"})
+    source = Bids.model_validate({"kind": "bids", "folder": tmp_path, "target": "dx"})
+    found = {str(path.relative_to(tmp_path)) for path in source.input_files}
+    assert found == {"participants.tsv", "sub-01/anat/sub-01_T1w.nii.gz"}
 
 
 def test_large_files_are_read_piece_by_piece(tmp_path, monkeypatch):
