@@ -35,6 +35,7 @@ include: "rules/compare.smk"
 include: "rules/stack.smk"
 include: "rules/evaluate.smk"
 include: "rules/aggregate.smk"
+include: "rules/provenance.smk"
 include: "rules/compare_experiments.smk"
 
 

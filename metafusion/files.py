@@ -1,7 +1,9 @@
 """Reading and writing artefacts: parquet, TSV, JSON and safetensors, whole or not at all."""
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +55,21 @@ def whole(path: str | Path) -> Callable[[], Path]:
     finally:
         with suppress(FileNotFoundError):
             unfinished.unlink()
+
+
+def file_name(words: str) -> str:
+    """Return a name for a file of something that people named: their words, as far as a name can hold them.
+
+    Examples
+    --------
+    >>> file_name("age")
+    'age'
+    >>> file_name("../sex: m/f")
+    '_sex_ m_f_a2889e29'
+    """
+    plain = re.sub(r"[^\w \-]+", "_", words)[:80]
+    # What was changed is told from other words that would become the same.
+    return plain if plain == words else f"{plain}_{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:

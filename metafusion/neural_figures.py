@@ -56,7 +56,8 @@ def draw_session_figures(
 
     The ``look`` of sources whose chunks are sessions (see :mod:`metafusion.sources.trials`). Trials of a given test
     part are left out, and those that are no samples. Where there are several sessions, each has figures of its own,
-    such as ``responses_{session}.svg``: units and channels may differ between them.
+    such as ``responses_2.svg`` of the second in order: units and channels may differ between them. The report shows
+    these, and names of sessions may be those of people.
 
     Parameters
     ----------
@@ -76,11 +77,11 @@ def draw_session_figures(
     simulated = ", simulated" if source.simulated else ""
     some = f" ({SESSIONS} of {len(folders)} sessions are drawn)" if len(folders) > SESSIONS else ""
     drawn = 0
-    for session in map(read_session, folders):
+    for number, session in enumerate(map(read_session, folders), start=1):
         if drawn == SESSIONS:
             break
-        which = "" if len(folders) == 1 else f"_{session.name}"
-        words = f"session {_short(session.name, 40)}{some}{simulated}{held_out}"
+        which = "" if len(folders) == 1 else f"_{number}"
+        words = f"session {number} of {len(folders)}{some}{simulated}{held_out}"
         figures = dict(_figures_of(session, labels, words, _bands_of(source)))
         for name, figure in figures.items():
             save(figure, Path(folder) / f"{name}{which}.svg")

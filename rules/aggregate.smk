@@ -99,7 +99,7 @@ rule aggregate_tables:
             subcategory="Tables",
             labels={"table": "splits"},
         ),
-        exclusions=report(
+        exclusions=naming_people(
             "<results>/{experiment}/tables/exclusions.tsv",
             caption="report/exclusions.rst",
             category=category_of,

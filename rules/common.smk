@@ -5,9 +5,12 @@ needs   config, the functions of metafusion.config and metafusion.workflow
 makes   no file
 """
 
+import functools
+import hashlib
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 ROOT = Path(workflow.basedir)
@@ -15,6 +18,7 @@ STARTED = time.time()
 sys.path.insert(0, str(ROOT))
 
 from snakemake.exceptions import WorkflowError
+from snakemake.persistence.file import FilePersistence
 
 from metafusion.config.load import load_study
 from metafusion.config.models import Comparator
@@ -23,13 +27,34 @@ from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
 from metafusion.workflow.compared import shared_metrics
+from metafusion.workflow.layout import refuse_other_layout, refuse_unknown
 from metafusion.workflow.library import put_first
 from metafusion.workflow.summaries import mistakes, summaries
 
 put_first(ROOT)
 
+
+def refuse_results_of_others():
+    """
+    Refuse results that this code cannot go on from, and those that Snakemake has no note of: it would keep them,
+    whatever code and settings they were made by.
+    """
+    notes = FilePersistence(nolock=True)
+    for name in study.experiments:
+        folder = Path(workflow.pathvars.items["results"]) / name
+        refuse_other_layout(folder)
+        samples = str(folder / "samples.parquet")
+        # Of a job that was killed there is another note.
+        known = notes._read_record(samples) or notes._filter_incomplete_keys([samples])
+        if Path(samples).exists() and not known:
+            refuse_unknown(folder, samples)
+
+
 try:
     study = load_study(config)
+    # Jobs of a run need not ask again, and notes of a job are taken when it has ended.
+    if workflow.is_main_process:
+        refuse_results_of_others()
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -48,21 +73,31 @@ def experiment_of(wildcards):
 
 def code_of(script, source=False, family=False, extractors=False):
     """
-    Hash of the library code that a script imports, and of what it imports by name: a source's kind, a family, networks
-    as extractors where there are any.
+    Hash of a script, of the library code that it imports, and of what it imports by name: a source's kind, a family,
+    networks as extractors where there are any.
     """
 
     def code(wildcards):
-        extra = []
-        if source:
-            extra.append(f"metafusion.sources.{experiment_of(wildcards).source.kind}")
-        if family:
-            extra.append(f"metafusion.comparators.{wildcards.family}")
-        if extractors and trains_extractors(wildcards):
-            extra += ["metafusion.extractors", "metafusion.workflow.training"]
-        return code_hash(ROOT / "scripts" / f"{script}.py", ROOT, tuple(extra))
+        extra = modules_by_name(wildcards, source, family, extractors)
+        return code_hash(ROOT / "scripts" / f"{script}.py", ROOT, extra)
 
+    CODE[script] = {"source": source, "family": family, "extractors": extractors}
     return code
+
+
+CODE = {}
+
+
+def modules_by_name(wildcards, source, family, extractors):
+    """The modules that a script of an experiment imports by a computed name."""
+    modules = []
+    if source:
+        modules.append(f"metafusion.sources.{experiment_of(wildcards).source.kind}")
+    if family:
+        modules.append(f"metafusion.comparators.{wildcards.family}")
+    if extractors and trains_extractors(wildcards):
+        modules += ["metafusion.extractors", "metafusion.workflow.training"]
+    return tuple(modules)
 
 
 def setting(name, **options):
@@ -276,6 +311,7 @@ def results_of_all(wildcards):
         *rules.aggregate_tables.output,
         *rules.draw_figures.output,
         *rules.describe_data.output,
+        *rules.record_provenance.output,
     ]
     of_experiments = [
         path
@@ -287,6 +323,94 @@ def results_of_all(wildcards):
         for output in rules.compare_experiments.output
         for path in expand(str(output), comparison=study.settings.comparisons)
     ]
+
+
+def deals_folds(experiment):
+    return experiment.split.cross_fitting > 0 or "tuned" in experiment.comparators
+
+
+def results_of_experiment(wildcards):
+    """Everything that the stages of an experiment leave in its folder."""
+    experiment = experiment_of(wildcards)
+    stages = [
+        rules.assemble_samples,
+        rules.split_samples,
+        rules.describe_data,
+        rules.extract_latents,
+        rules.train_cohort,
+        rules.train_comparators,
+        rules.evaluate_block,
+        rules.aggregate_tables,
+        rules.draw_figures,
+    ]
+    if experiment.ensemble.stacking_epochs:
+        stages.append(rules.stack_students)
+    if deals_folds(experiment):
+        stages.append(rules.fold_samples)
+    patterns = [str(output) for stage in stages for output in stage.output]
+    # Patterns without a block or a family come out once for each.
+    made = expand(
+        patterns,
+        experiment=wildcards.experiment,
+        block=experiment.blocks,
+        family=experiment.comparators,
+    )
+    return list(dict.fromkeys([*preprocessed_chunks(wildcards), *made]))
+
+
+def stages_of_experiment(wildcards):
+    """For each stage of an experiment its script, the modules that it imports by name, and the hash of all its code."""
+    experiment, found = experiment_of(wildcards), {}
+    for script, options in CODE.items():
+        for family in experiment.comparators if options["family"] else [""]:
+            job = SimpleNamespace(experiment=wildcards.experiment, family=family)
+            modules = modules_by_name(job, **options)
+            found[f"{script} {family}".strip()] = {
+                "script": script,
+                "modules": list(modules),
+                "code": code_hash(ROOT / "scripts" / f"{script}.py", ROOT, modules),
+            }
+    skipped = ["compare_experiments", "record_provenance", "hash_inputs"]
+    skipped += [] if experiment.ensemble.stacking_epochs else ["stack_students"]
+    # The family that is tuned has a rule of its own.
+    skipped += ["train_comparators tuned"]
+    skipped += [] if "tuned" in experiment.comparators else ["tune_comparators"]
+    skipped += [] if deals_folds(experiment) else ["fold_samples"]
+    skipped += ["acquire_source"] if experiment.source.user_files else []
+    skipped += [] if experiment.source.chunks else ["preprocess_chunk"]
+    return {name: stage for name, stage in found.items() if name not in skipped}
+
+
+def configured(wildcards, input):
+    """
+    The configuration as resolved, and how jobs run. Snakemake does not compare params of functions that see the input:
+    a key that changes no result records nothing anew.
+    """
+    study_keys = {"experiments", "seeds", "comparisons", "pathvars"}
+    return {
+        "experiment": experiment_of(wildcards).model_dump(mode="json"),
+        "settings": study.settings.model_dump(mode="json", exclude=study_keys),
+    }
+
+
+@functools.cache
+def files_by_list():
+    """The user's own files of all experiments, by a hash of their names: what several share is hashed once."""
+    lists = [
+        list(map(str, one.source.input_files)) for one in study.experiments.values()
+    ]
+    return {digest_of_names(files): files for files in lists if files}
+
+
+def digest_of_names(files):
+    return hashlib.sha256(
+        "\0".join(files).encode("utf-8", "surrogateescape")
+    ).hexdigest()[:16]
+
+
+def hashed_inputs_of(wildcards):
+    files = list(map(str, experiment_of(wildcards).source.input_files))
+    return f"<resources>/checksums/{digest_of_names(files)}.json" if files else []
 
 
 def comparison_of(wildcards):
@@ -337,6 +461,11 @@ def metrics_of_compared(wildcards):
         return shared_metrics(metrics, wildcards.comparison)
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def naming_people(path, **shown):
+    """An output with the names of samples and subjects: in the report only where the study allows it."""
+    return report(path, **shown) if study.settings.ids_in_report else path
 
 
 def category_of(wildcards):

@@ -3,7 +3,7 @@ Give account of the data before any model: who is in and why, who the people are
 
 needs   <results>/{experiment}/samples.parquet, features/, people.parquet, exclusions.tsv, splits/*.parquet,
         preprocessed/*/*
-makes   <results>/{experiment}/tables/{flow,participants,leakage,columns,quality,tripod_ai}.tsv, figures/flow.svg
+makes   <results>/{experiment}/tables/{flow,participants,leakage,doubles,columns,quality,tripod_ai}.tsv, figures/flow.svg
 """
 
 
@@ -37,6 +37,7 @@ rule describe_data:
             subcategory="Data",
             labels={"table": "leakage and suspects"},
         ),
+        doubles="<results>/{experiment}/tables/doubles.tsv",
         columns=report(
             "<results>/{experiment}/tables/columns.tsv",
             caption="report/columns.rst",
@@ -44,7 +45,7 @@ rule describe_data:
             subcategory="Data",
             labels={"table": "columns"},
         ),
-        quality=report(
+        quality=naming_people(
             "<results>/{experiment}/tables/quality.tsv",
             caption="report/quality.rst",
             category=category_of,

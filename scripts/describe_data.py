@@ -7,7 +7,7 @@ from metafusion.account.columns import columns_table, quality_of
 from metafusion.account.data import Data, joined
 from metafusion.account.figures import flow_figure
 from metafusion.account.flow import flow_table
-from metafusion.account.leakage import leakage_table, say
+from metafusion.account.leakage import leakage_tables, say
 from metafusion.account.participants import participants_table
 from metafusion.account.tripod import Setting, tripod_table
 from metafusion.config.checks import Checks
@@ -22,17 +22,17 @@ with job(snakemake) as (input, output, params, log):
     classes, unit = params.task == "classification", params.split["unit"]
     samples, people, exclusions = first_permutation(*map(read_table, (input.samples, input.people, input.exclusions)))
     data = Data(samples, people, splits, Path(input.features), params.modalities, classes, unit)
-    preprocessed, having = by_modality(input.preprocessed), data.having()
+    preprocessed, having, checks = by_modality(input.preprocessed), data.having(), Checks(**params.checks)
     flow = flow_table(samples, exclusions, having)
     columns = columns_table(data, preprocessed)
     # By name, so that experiments without volumes do not wait for what reads them.
     quality = quality_of(preprocessed, lambda some: import_module("metafusion.preprocess.mri").quality_table(some))
-    checks, scheme = Checks(**params.checks), params.split["scheme"]
-    leakage = leakage_table(data, quality, checks, params.proxies, params.leaking, scheme)
+    leakage, doubles = leakage_tables(data, quality, checks, params.proxies, params.leaking, params.split["scheme"])
     setting = Setting(snakemake.wildcards.experiment, params.title, params.kind, params.simulated, params.split)
     write_table(flow, output.flow)
     write_table(participants_table(samples, people, having, classes, unit), output.participants)
     write_table(leakage, output.leakage)
+    write_table(doubles, output.doubles)
     write_table(columns, output.columns)
     write_table(quality, output.quality)
     write_table(tripod_table(data, flow, columns, leakage, setting), output.tripod_ai)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from metafusion import figures
-from metafusion.files import read_many, read_table
+from metafusion.files import file_name, read_many, read_table
 from metafusion.sources import science_of
 from metafusion.sources.parse import source_from
 from metafusion.workflow.chunks import by_modality
@@ -30,7 +30,7 @@ with job(snakemake) as (input, output, params, log):
     table = read_table(input.by_subgroup)
     for column in table["column"].unique():
         drawn = figures.subgroups(table, column, summary, shown, words)
-        figures.save(drawn, groups / f"{column.replace('/', '_')}.svg")
+        figures.save(drawn, groups / f"{file_name(column)}.svg")
     folder = Path(output.data)
     folder.mkdir(parents=True)
     if input.preprocessed:

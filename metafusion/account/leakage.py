@@ -18,6 +18,7 @@ from metafusion.account.data import Data, View
 from metafusion.config.checks import Checks
 
 COLUMNS = ["check", "what", "where", "value", "level", "meaning"]
+DOUBLES = ["check", "where", "group", "sample"]
 OK, SUSPECT, ERROR = "ok", "suspect", "error"
 
 FEWEST = 5
@@ -83,14 +84,14 @@ class Target:
         return f"class {self.names[number]!r} from the rest" if self.classes else "large targets from small ones"
 
 
-def leakage_table(
+def leakage_tables(
     data: Data,
     quality: pd.DataFrame,
     checks: Checks,
     proxies: Mapping[str, Sequence[str]] | None = None,
     leaking: Sequence[str] = (),
     scheme: str = "repeated",
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Check the data of an experiment.
 
     Parameters
@@ -108,10 +109,13 @@ def leakage_table(
 
     Returns
     -------
-    DataFrame
+    leakage : DataFrame
         :data:`COLUMNS`. Each check that can be made has at least one row; ``level`` is 'ok', 'suspect' or 'error' (what
-        the split should have made impossible). ``meaning`` says what ``value`` is. Where every seed draws its own
-        samples, those of the first seed are checked, but for the subjects, which are looked at in every seed.
+        the split should have made impossible). ``meaning`` says what ``value`` is, and names nobody. Where every seed
+        draws its own samples, those of the first seed are checked, but for the subjects, which are looked at in every
+        seed.
+    doubles : DataFrame
+        :data:`DOUBLES`: the samples that are the same as another; those of one ``group`` are the same.
     """
     samples, training = data.checked, data.training
     alone = data.one_a_subject(training)
@@ -135,7 +139,8 @@ def leakage_table(
     tested = [sessions_tested(data)] if scheme == "sessions" else []
     fitted = fitted_on_everything(leaking)
     rows = [*subjects_apart(data), *tested, *fitted, *twice, *known, *single, *missing, *codes, *sites]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    doubles = [double for row in twice for double in row["doubles"]]
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(doubles, columns=DOUBLES)
 
 
 def fitted_on_everything(leaking: Sequence[str]) -> list[dict]:
@@ -218,17 +223,16 @@ def sessions_tested(data: Data) -> dict:
     where = f"all {parts.shape[1]} seeds" if parts.shape[1] > 1 else "one seed"
     said = f"each of {count} sessions is tested"
     if untested:
-        shown = ", ".join(untested[:5]) + ", ..." * (len(untested) > 5)
         key = "shuffle.splits" if data.drawn else "seeds"
         said = (
-            f"{len(untested)} of {count} sessions are never tested ({shown}): scores are of the others only; set "
+            f"{len(untested)} of {count} sessions are never tested: scores are of the others only; set "
             f"'{key}: {count}' to leave each out once"
         )
     return _row("sessions tested", "sessions that no seed tests", where, len(untested), _level(bool(untested)), said)
 
 
 def identical_rows(view: View, samples: pd.DataFrame, seen: pd.DataFrame) -> dict:
-    """Look for samples whose features are the same, number for number.
+    """Look for samples whose features are the same, number for number; a row, and under ``doubles`` who they are.
 
     Coarse values (age, sex, answers) agree by chance. So equal rows are suspect only if they share, in two columns or
     more, a value that no other sample has.
@@ -272,7 +276,7 @@ def _shared_with_nobody(values: np.ndarray, group: pd.Series) -> pd.Series:
 
 
 def identical_volumes(quality: pd.DataFrame, samples: pd.DataFrame, seen: pd.DataFrame) -> dict:
-    """Look for samples whose volumes have the same voxels, by the hash of their content."""
+    """Look for samples whose volumes have the same voxels, by the hash of their content; as :func:`identical_rows`."""
     hashes = quality.drop_duplicates("sample").set_index("sample")["content_hash"]
     group = samples["sample"].map(hashes).astype("object")
     twice = group.where(group.duplicated(keep=False))
@@ -289,13 +293,16 @@ def _twice(
     people = samples["subject"].reset_index(drop=True).groupby(group).nunique()
     said = f"{int(group.notna().sum())} of {known} samples are the same as another"
     if len(people):
-        names = samples["sample"].reset_index(drop=True).groupby(group).agg(" = ".join)
-        said += f" ({'; '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
-        said += f", {int((people > 1).sum())} groups of them under several subjects"
+        said += f" (named in doubles.tsv), {int((people > 1).sum())} groups of them under several subjects"
     said += f"; {crossing} of them are also in another part of a seed (most of {seen.shape[1]}){also}"
     if crossing:
         said += "; remove the doubles, or give them one subject"
-    return _row(check, "samples also in another part", where, crossing, SUSPECT if crossing else OK, said)
+    row = _row(check, "samples also in another part", where, crossing, SUSPECT if crossing else OK, said)
+    named = pd.DataFrame({"group": group, "sample": samples["sample"].reset_index(drop=True)}).dropna(subset="group")
+    # Numbered in the order of their first sample.
+    named["group"] = named["group"].factorize()[0] + 1
+    doubles = named.sort_values("group", kind="stable").assign(check=check, where=where)
+    return row | {"doubles": doubles.to_dict("records")}
 
 
 def single_features(view: View, target: Target, checks: Checks) -> list[dict]:

@@ -1,5 +1,6 @@
 """Reading configuration files, with errors that name file, key, what was found and what is allowed."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,8 +15,22 @@ from metafusion.errors import UserError, did_you_mean
 Model = TypeVar("Model", bound=Settings)
 
 
+NAME = re.compile(r"\w[\w.\-]*")
+"""Names of experiments: they become folders, and words on command lines that Snakemake makes of them."""
+FILLED_IN = frozenset("{}<>\n\r\0")
+"""Characters that no path of a user's file may have: Snakemake fills in {names} and <names>."""
+MOST_VALUES = 100_000
+"""Values in a file, those behind aliases counted wherever they are named."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key may stand once only."""
+    """YAML in which a key may stand once only, and aliases make neither circles nor millions of values."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -32,13 +47,33 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Count the values of a node, each node once, however often it is named."""
+    if id(node) in known:
+        if (found := known[id(node)]) is None:
+            raise yaml.composer.ComposerError(None, None, "an alias names what it is part of", node.start_mark)
+        return found
+    known[id(node)] = None
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    inner = [one for pair in pairs for one in pair] or (node.value if isinstance(node, yaml.SequenceNode) else [])
+    known[id(node)] = number = 1 + sum(_count(one, known) for one in inner)
+    if number > MOST_VALUES:
+        raise yaml.composer.ComposerError(None, None, f"more than {MOST_VALUES} values", node.start_mark)
+    return number
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, or raise UserError."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a file with YAML") from None
+    except RecursionError:
+        raise UserError(f"{path}: not readable as YAML: brackets within brackets, too many of them") from None
+    # Words that are not what their form or tag says, such as the date 2020-99-99 or !!int x, PyYAML does not catch.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
@@ -53,11 +88,26 @@ def validate(model: type[Model], content: dict[str, Any], origin: str) -> Model:
     UserError
         One line for each mistake: file, key, what is wrong, what was found.
     """
+    if (wrong := _no_character(content)) is not None:
+        raise UserError(
+            f"{origin}: {wrong!r}: found bytes, a null byte or half a character, expected text; write it anew"
+        )
     try:
         return model.model_validate(content)
     except ValidationError as error:
         lines = [_describe(origin, mistake) for mistake in error.errors()]
         raise UserError("\n".join(lines)) from None
+
+
+def _no_character(content: Any) -> str | bytes | None:
+    """Return bytes, or a text with what is no character: a lone surrogate can be neither written nor printed."""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, str):
+        return content if "\0" in content or any("\ud800" <= mark <= "\udfff" for mark in content) else None
+    inner = [*content, *content.values()] if isinstance(content, dict) else content
+    found = map(_no_character, inner) if isinstance(inner, list) else ()
+    return next((one for one in found if one is not None), None)
 
 
 def _describe(origin: str, mistake: dict) -> str:
@@ -152,9 +202,18 @@ def _place_of(entry: str, folder: Path) -> tuple[Path, str]:
     last, _, variant = last.partition("@")
     place = folders + slash + last
     path = Path(place) if place.endswith((".yaml", ".yml")) else folder / "experiments" / f"{place}.yaml"
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise UserError(f"experiments: {path}: {error.strerror}; expected the name of a file") from None
+    if not there:
         known = [file.stem for file in (folder / "experiments").glob("*.yaml")]
         raise UserError(f"experiments: {path}: no such file; {did_you_mean(path.stem, known)}")
+    if not NAME.fullmatch(path.stem):
+        raise UserError(
+            f"experiments: {str(path)!r}: results are named after the file; expected letters, digits, - and _ before "
+            ".yaml; rename it"
+        )
     return path, variant
 
 
@@ -241,18 +300,33 @@ def _pipeline(experiment: Experiment, windows: bool = False) -> dict[str, Any]:
 
 
 def _refuse_missing_files(path: Path, experiment: Experiment) -> None:
+    source = experiment.source
     try:
         # Sources that list a folder say here what they do not find.
-        files, _ = experiment.source.user_files, experiment.source.chunks
+        files, everything, chunks = source.user_files, source.input_files, source.chunks
+        missing = [file for file in files if not file.is_file()]
     except UserError as error:
         raise UserError(f"{path}: source: {error}") from None
-    missing = [file for file in files if not file.is_file()]
+    except OSError as error:
+        raise UserError(f"{path}: source: {error.filename}: {error.strerror}; expected a path to read from") from None
     if missing:
         lines = "\n".join(f"{path}: source: {file}: no such file" for file in missing)
-        within = "; those of tables of a folder, to that folder" if experiment.source.kind == "bids" else ""
+        within = "; those of tables of a folder, to that folder" if source.kind == "bids" else ""
         raise UserError(
             f"{lines}\npaths are relative to the folder where snakemake runs ({Path.cwd()}), or absolute{within}"
         )
+    for chunk in (chunk for several in chunks.values() for chunk in several):
+        if chunk.startswith(".") or set(chunk) & {"/", *FILLED_IN}:
+            raise UserError(
+                f"{path}: source: {chunk!r}: a session or chunk of this name cannot have a folder of its own; expected "
+                "letters, digits, - and _; rename its files"
+            )
+    for file in everything:
+        if set(str(file)) & FILLED_IN:
+            raise UserError(
+                f"{path}: source: {str(file)!r}: found a brace, an angle bracket or a line break, expected none in the "
+                "path of a file, because Snakemake takes {...} and <...> for places to be filled in; rename it"
+            )
 
 
 @dataclass(frozen=True)

@@ -1061,6 +1061,11 @@ class Study(Settings):
         gt=0,
         description="A training job saves its state after so many minutes, and goes on from there if it is killed.",
     )
+    ids_in_report: bool = Field(
+        default=False,
+        description="Whether the report may hold tables that name samples and subjects: exclusions, and the quality of "
+        "volumes. They are among the results in any case.",
+    )
     pathvars: dict[Literal["results", "resources", "logs", "benchmarks"], str] = Field(
         default={}, description="Other places for <results>, <resources> and <logs> (Snakemake's path variables)."
     )

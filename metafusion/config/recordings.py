@@ -397,6 +397,11 @@ class Recordings(Source):
                 f"{self.folder}: no recording is of the tasks and runs asked for; correct 'tasks' or 'runs'"
             )
         for name, files in grouped.items():
+            if not SAFE.fullmatch(name):
+                raise UserError(
+                    f"{files[0][0]}: found the session {name!r}, expected letters, digits, - and _ only; rename the "
+                    "folders and the file"
+                )
             seen: dict[tuple[str, str], Path] = {}
             for path, entities in files:
                 run = entities.get("task", ""), entities.get("run", "")

@@ -85,3 +85,9 @@ class Source(Settings):
     def inputs_of(self, modality: str, chunk: str) -> list[Path]:
         """The user's own files that a chunk is made from: a change of another file does not touch the chunk."""
         return self.user_files
+
+    @property
+    def input_files(self) -> list[Path]:
+        """All of the user's own files that anything is made from."""
+        places = [(unit, chunk) for unit, chunks in self.chunks.items() for chunk in chunks]
+        return list(dict.fromkeys([*self.user_files, *(file for place in places for file in self.inputs_of(*place))]))

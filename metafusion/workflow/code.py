@@ -1,4 +1,4 @@
-"""Which library code a script depends on, as one hash: Snakemake itself tracks only the script."""
+"""Which code a job depends on, as one hash: Snakemake itself tracks only the time of the script."""
 
 import ast
 import hashlib
@@ -9,12 +9,15 @@ PACKAGE = "metafusion"
 
 
 def code_hash(script: Path, root: Path, extra: tuple[str, ...] = ()) -> str:
-    """Hash the contents of every library module that a script imports, directly or not.
+    """Hash the contents of a script and of every library module that it imports, directly or not.
+
+    Snakemake looks at the time of the script, which says nothing where files keep the times of their origin (archives,
+    ``cp -p``, ``rsync -t``).
 
     Parameters
     ----------
     script : Path
-        Where the walk starts. The script itself is left out (Snakemake tracks it).
+        Where the walk starts.
     root : Path
         Folder that holds the package.
     extra : tuple of str
@@ -26,7 +29,7 @@ def code_hash(script: Path, root: Path, extra: tuple[str, ...] = ()) -> str:
         First 16 hexadecimal digits of a SHA-256.
     """
     digest = hashlib.sha256()
-    for path in sorted(modules_of(script, root, extra)):
+    for path in [script, *sorted(modules_of(script, root, extra))]:
         digest.update(str(path.relative_to(root)).encode() + b"\0" + _content(path) + b"\0")
     return digest.hexdigest()[:16]
 

@@ -4,8 +4,11 @@ from logging import Logger
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from metafusion.cohort.runtime import Checkpoint, Progress, Runtime, device_of, memory_of, prepare
 from metafusion.config.models import Study
+from metafusion.workflow.job import NOTED
 
 
 def runtime_of(snakemake: Any, log: Logger, states: Path | None = None) -> Runtime:
@@ -36,6 +39,7 @@ def runtime_of(snakemake: Any, log: Logger, states: Path | None = None) -> Runti
     )
     names = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     log.info("training on %s", device)
+    NOTED["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return Runtime(
         device=device,
         memory=memory_of(device, snakemake.resources.mem_mb, share),

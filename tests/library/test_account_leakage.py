@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from metafusion.account import leakage
 from metafusion.account.data import Data
-from metafusion.account.leakage import COLUMNS, areas, leakage_table, say
+from metafusion.account.leakage import COLUMNS, areas, leakage_tables, say
 from metafusion.config.checks import Checks
 from metafusion.files import write_table
 from metafusion.splits import split_samples
@@ -63,7 +63,8 @@ class Study:
         return Data(self.samples, people, self.splits, self.folder, list(self.features), self.classes, self.unit)
 
     def check(self, checks=CHECKS, quality=NO_VOLUMES, **known):
-        return leakage_table(self.data(), quality, checks, **known)
+        leakage, self.doubles = leakage_tables(self.data(), quality, checks, **known)
+        return leakage
 
     @property
     def trained(self):
@@ -152,7 +153,11 @@ def test_equal_rows_are_counted_where_they_cross_parts(study):
     table = study.check()
     found = only(table, "identical rows", where="blood")
     assert (found["value"], found["level"]) == (6, "suspect")
-    assert "s010_0 = s050_0; s020_0 = s060_0; s030_0 = s070_0" in found["meaning"]
+    # The report shows the meaning, so it names nobody.
+    assert "s010" not in found["meaning"]
+    named = study.doubles.groupby("group")["sample"].agg(" = ".join).tolist()
+    assert named[:3] == ["s010_0 = s050_0", "s020_0 = s060_0", "s030_0 = s070_0"]
+    assert set(study.doubles["check"] + study.doubles["where"]) == {"identical rowsblood"}
     assert only(table, "identical rows", where="scan")["value"] == 0
 
 
@@ -196,6 +201,9 @@ def test_volumes_of_the_same_voxels_are_counted_where_they_cross_parts(study):
     # Two groups, of which one crosses: with three samples.
     assert (found["value"], found["level"]) == (3, "suspect")
     assert found["meaning"].startswith("5 of 120 samples are the same as another")
+    assert study.doubles["group"].tolist() == [1, 1, 1, 2, 2]
+    names = study.samples["sample"].iloc[[0, 61, 119, 1, 2]].tolist()
+    assert study.doubles["sample"].tolist() == names
 
 
 columns_of_values = st.lists(

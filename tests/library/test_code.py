@@ -1,6 +1,7 @@
 """The hash of the code behind a script: it changes with what the script can run, and with nothing else."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,14 +63,15 @@ EDIT = "\n# edited\n"
         "metafusion/package/__init__.py",
         "metafusion/package/module.py",
         "metafusion/lazy.py",
+        "scripts/run.py",
     ],
 )
-def test_an_edit_to_what_a_script_imports_changes_its_hash(tree, name):
+def test_an_edit_to_a_script_or_what_it_imports_changes_its_hash(tree, name):
     assert hash_of(tree(changed={name: FILES[name] + EDIT})) != hash_of(tree())
 
 
 @pytest.mark.parametrize(
-    "name", ["metafusion/other.py", "metafusion/package/neighbour.py", "metafusion/kinds/named.py", "scripts/run.py"]
+    "name", ["metafusion/other.py", "metafusion/package/neighbour.py", "metafusion/kinds/named.py"]
 )
 def test_an_edit_elsewhere_does_not_change_the_hash(tree, name):
     assert hash_of(tree(changed={name: FILES[name] + EDIT})) == hash_of(tree())
@@ -142,3 +144,114 @@ def test_the_library_has_no_relative_import_which_the_hash_would_miss():
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []
+
+
+CODE = [
+    path
+    for folder in ("metafusion", "scripts", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "__pycache__" not in path.parts
+]
+FORBIDDEN = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+}
+"""Modules that make objects, and so may run anything, from what they read."""
+# A reader of one table in a wheel whose sum is checked, which allows named constructors only.
+READERS = {("metafusion/sources/ad_data.py", "pickle")}
+PROGRAMS = {("metafusion/sources/wheels.py", "subprocess.run"), ("metafusion/provenance.py", "subprocess.run")}
+
+
+def dotted(node):
+    """The name of what is called, such as ``torch.load``."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield dotted(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}, node
+
+
+def test_nothing_reads_or_writes_pickles():
+    imported, loaded = set(), []
+    for path in CODE:
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {(name, alias.name.split(".")[0]) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add((name, node.module.split(".")[0]))
+        for called, words, _ in calls(path):
+            if called in ("torch.load", "torch.save", "pd.read_pickle") or called.endswith(".to_pickle"):
+                loaded.append((name, called))
+            if words.get("allow_pickle", "False") != "False":
+                loaded.append((name, called))
+    assert {entry for entry in imported if entry[1] in FORBIDDEN} == READERS
+    # Old files of rats, only where the user says 'trusted_pickles: true' (see test_odor_rats.py).
+    assert loaded == [("metafusion/sources/odor_rats.py", "np.load")]
+
+
+def test_yaml_makes_plain_values_only():
+    found = [
+        (path.name, called, ast.unparse(node.args[-1]))
+        for path in CODE
+        for called, _, node in calls(path)
+        if called.startswith("yaml.") and "load" in called and called != "yaml.safe_load"
+    ]
+    assert found == [("load.py", "yaml.load", "_Loader")]
+    from yaml import SafeLoader
+
+    from metafusion.config.load import _Loader
+
+    assert _Loader.__mro__[1] is SafeLoader
+    assert _Loader.yaml_constructors == SafeLoader.yaml_constructors
+
+
+def test_no_text_becomes_code_or_a_command():
+    started = set()
+    for path in CODE:
+        name = path.relative_to(ROOT).as_posix()
+        for called, words, _ in calls(path):
+            assert called not in ("eval", "exec", "compile", "os.system", "os.popen", "__import__"), (name, called)
+            assert words.get("shell", "False") == "False", (name, called)
+            if called.split(".")[0] in ("subprocess", "pty") or called.startswith(("os.exec", "os.spawn")):
+                started.add((name, called))
+    # pip, and git: words of a list, no shell.
+    assert started == PROGRAMS
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda path: path.name)
+def test_no_rule_has_a_shell_command(path):
+    assert re.findall(r"^\s+(shell|run|notebook|wrapper|cwl):|\bshell\(", path.read_text(), re.MULTILINE) == []
+
+
+def test_only_wheels_are_fetched_and_each_has_its_sum():
+    from metafusion.sources.wheels import WHEELS
+
+    network = {"requests", "urllib", "http", "socket", "ftplib", "httpx", "pooch", "fsspec", "boto3"}
+    reaching = set()
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            else:
+                continue
+            reaching |= {path.name for module in modules if module.split(".")[0] in network}
+        # Functions of nilearn, mne and scikit-learn that bring data from elsewhere.
+        assert [name for name, *_ in calls(path) if name.split(".")[-1].startswith("fetch_")] == ["fetch_all"] * (
+            path.name == "wheels.py"
+        )
+    assert reaching == {"wheels.py"}
+    assert all(re.fullmatch("[0-9a-f]{64}", wheel.sha256) for wheel in WHEELS.values())
+    assert all(wheel.version in wheel.file for wheel in WHEELS.values())

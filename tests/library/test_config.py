@@ -134,7 +134,9 @@ def test_a_wrong_task_names_both_tasks(load):
 
 def test_an_unknown_kind_of_source_names_the_known_ones(load):
     message = refusal(load, source="source: {kind: ad_dta}")
-    assert "source.kind: no kind 'ad_dta'; did you mean 'ad_data'? Known: ad_data, bids, digits_halves, eeg_scp" in message
+    assert (
+        "source.kind: no kind 'ad_dta'; did you mean 'ad_data'? Known: ad_data, bids, digits_halves, eeg_scp" in message
+    )
 
 
 def test_codes_for_missing_values_may_be_numbers(load):

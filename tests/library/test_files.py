@@ -6,7 +6,17 @@ import pytest
 
 from metafusion import files
 from metafusion.errors import UserError
-from metafusion.files import read_arrays, read_json, read_many, read_table, whole, write_arrays, write_json, write_table
+from metafusion.files import (
+    file_name,
+    read_arrays,
+    read_json,
+    read_many,
+    read_table,
+    whole,
+    write_arrays,
+    write_json,
+    write_table,
+)
 
 TABLE = pd.DataFrame({"sample": ["a", "b", "c"], "value": [1.5, np.nan, 3.0], "count": [1, 2, 3]})
 ARRAYS = {"weights": np.arange(6, dtype=np.float32).reshape(2, 3), "seen": np.array([True, False])}
@@ -193,6 +203,20 @@ def test_an_empty_tsv_is_named(tmp_path):
     (tmp_path / "x.tsv").touch()
     with pytest.raises(UserError, match=r"x\.tsv: corrupt or truncated"):
         read_table(tmp_path / "x.tsv")
+
+
+@pytest.mark.parametrize("words", ["../up", "a/b", "a" * 300, "a\nb", "..", "", "ü:ö", "a\0b", "$(x)"])
+def test_words_of_people_become_names_of_files_in_the_folder(tmp_path, words):
+    path = tmp_path / f"{file_name(words)}.svg"
+    path.write_text("")
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.parent == tmp_path
+
+
+def test_words_that_differ_become_names_that_differ():
+    words = ["a/b", "a_b", "a:b", "a" * 300, "a" * 301, "sex", "age at visit"]
+    assert len({file_name(one) for one in words}) == len(words)
+    assert [file_name(one) for one in words[-2:]] == ["sex", "age at visit"]
 
 
 def test_no_reader_can_unpickle():

@@ -282,7 +282,8 @@ def test_a_session_gives_the_figures_of_what_it_has_in_the_same_bytes(tmp_path):
 def test_each_of_several_sessions_has_its_own_figures(tmp_path):
     samples = [session(tmp_path, poisson(units=1), name=name) for name in ("s1", "s2", "s3", "s4")]
     names = list(drawn(tmp_path, pd.concat(samples), "s1", "s2", "s3", "s4"))
-    assert names == ["spikes_s1.svg", "spikes_s2.svg", "spikes_s3.svg"]
+    # By number, as the names may be those of people.
+    assert names == ["spikes_1.svg", "spikes_2.svg", "spikes_3.svg"]
 
 
 @pytest.mark.parametrize(("count", "said"), [(4, True), (3, False)])

@@ -144,8 +144,9 @@ def test_the_page_on_scaling_has_every_key_of_how_jobs_run():
     from metafusion.config.models import Study
 
     described = {row[0] for row in rows_of_table("docs/scaling.md", "key")}
-    # These say what runs, and where its files are.
-    assert described == set(Study.model_fields) - {"experiments", "seeds", "comparisons", "pathvars"}
+    # These say what runs, where its files are, and what of them is shown.
+    others = {"experiments", "seeds", "comparisons", "pathvars", "ids_in_report"}
+    assert described == set(Study.model_fields) - others
 
 
 def test_the_page_on_scaling_has_every_key_and_option_of_the_benchmark():

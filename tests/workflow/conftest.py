@@ -205,7 +205,7 @@ def tables_study(study):
 def repository(tmp_path_factory):
     """A copy of the code, which tests may edit if they undo it."""
     folder = tmp_path_factory.mktemp("repository")
-    for name in ("Snakefile", "environment.yaml"):
+    for name in ("Snakefile", "environment.yaml", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
     for name in ("metafusion", "scripts", "rules", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,6 +1,11 @@
 """Whole runs: what comes out, that it comes out twice the same, and that nothing is done twice."""
 
+import base64
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -174,14 +179,68 @@ def _spoil_test_rows(folder):
         table.to_csv(folder / "data" / file, index=False, sep=separator)
 
 
-def test_the_report_holds_every_figure_with_its_caption(copy_of):
-    copy_of.succeed("--report", "report.html")
-    page = (copy_of.folder / "report.html").read_text()
+def verified(study, *folders):
+    """Verify results with the code of a study; return the exit code and the lines."""
+    command = [sys.executable, "-m", "metafusion.verify", *(folders or ["results"])]
+    environment = os.environ | {"PYTHONPATH": str(study.repository)}
+    done = subprocess.run(command, cwd=study.folder, env=environment, capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_finished_run_is_as_recorded_with_all_its_files(finished):
+    assert verified(finished) == (0, ["results/drawn: as recorded", "results/tiny: as recorded"])
+    content = json.loads((finished.folder / "results/tiny/provenance.json").read_text())
+    assert set(content["inputs"]) == {"data/samples.csv", "data/blood.csv", "data/scan.tsv"}
+    assert content["configuration"]["cohort"]["epochs"] == TABLES["cohort"]["epochs"]
+    assert content["configuration"]["cohort"]["patience"] == 0, "a default, as resolved"
+    ran = {(note["rule"], note.get("device")) for note in content["run"]["stages"]}
+    assert {("train_cohort", "cpu"), ("split_samples", None), ("stack_students", None)} <= ran
+    assert all(note["code"] and note["seconds"] > 0 and note["threads"] == 1 for note in content["run"]["stages"])
+    assert {note["rule"] for note in content["run"]["stages"]} == {
+        stage["script"] for stage in content["code"].values()
+    }
+
+
+def test_what_was_changed_by_hand_is_found(copy_of):
+    results = copy_of.folder / "results/tiny"
+    (results / "tables/summary.tsv").write_text("better\n")
+    (results / "tables/more.tsv").write_text("")
+    (results / "cohort/1-2/weights.safetensors").unlink()
+    code, lines = verified(copy_of, "results/tiny")
+    assert code == 1
+    assert sorted(lines) == [
+        "results/tiny: output cohort/1-2/weights.safetensors: missing",
+        "results/tiny: output tables/more.tsv: made by nothing of the record",
+        "results/tiny: output tables/summary.tsv: changed",
+    ]
+
+
+def test_the_report_holds_every_figure_with_its_caption_and_names_nobody(copy_of):
+    page = report_of(copy_of)
     named = ["methods compared", "ranks of the methods", "the cohort", "penalties chosen", "number of students"]
     named += ["learning curves", "predictions", "differences between methods", "ranks of methods"]
-    named += ["flow of samples", "participants", "leakage and suspects", "TRIPOD+AI items", "groups of people"]
-    for words in [*named, "everything by penalty", "exclusions"]:
+    named += ["what the results were made from", "flow of samples", "participants", "leakage and suspects"]
+    named += ["TRIPOD+AI items", "groups of people", "everything by penalty"]
+    for words in named:
         assert words in page
+    samples = pd.read_parquet(copy_of.folder / "results/tiny/samples.parquet")
+    names = {*samples["sample"], *samples["subject"]}
+    assert [name for name in names if name in page] == []
+    # The same where it is allowed: those without a scan are among the exclusions.
+    allowed = report_of(copy_of, "--config", "ids_in_report=true")
+    assert {name for name in samples["sample"] if name in allowed} == {
+        f"p{n}_{m}" for n in (27, 28, 29) for m in (1, 2)
+    }
+
+
+def report_of(study, *options):
+    """The report, and all tables in it, as text."""
+    study.succeed("--report", "report.html", *options)
+    page = (study.folder / "report.html").read_text()
+    inside = re.findall(r"data:text/[^,;]*[^,]*;base64,([A-Za-z0-9+/=]+)", page)
+    assert len(inside) > 10
+    return page + "".join(base64.b64decode(text).decode() for text in inside)
 
 
 def test_as_published_is_another_run_of_the_same_data(finished, copy_of):

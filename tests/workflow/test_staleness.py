@@ -3,13 +3,17 @@
 Only `drawn` has extractors that are trained, and only `tiny` stacks its students.
 """
 
+import base64
 import copy
 import os
 import re
+import shutil
 
 import pytest
 import yaml
 from conftest import SIMULATION, TABLES
+
+from metafusion.workflow.layout import LAYOUT
 
 pytestmark = pytest.mark.workflow
 
@@ -30,7 +34,8 @@ def both(*rules):
 
 def in_one(experiment, *rules):
     stacked = {("stack_students", "tiny")} if experiment == "tiny" and "train_cohort" in rules else set()
-    return {(rule, experiment) for rule in rules} | stacked | {("all", None)}
+    # What was made anew is written down anew.
+    return {(rule, experiment) for rule in (*rules, "record_provenance")} | stacked | {("all", None)}
 
 
 def with_extractors(*rules):
@@ -219,3 +224,38 @@ def test_one_more_seed_trains_its_own_block_only(finished):
         path.write_text(before)
     blocks = re.findall(r"^rule train_cohort:.*?block=(\S+)", printed, flags=re.MULTILINE | re.DOTALL)
     assert blocks == ["3"]
+
+
+def test_a_script_with_an_old_time_reruns_its_stage(finished):
+    """As archives and copies that keep times bring it; Snakemake itself looks at the time only."""
+    undo = edit_code(finished, "scripts/evaluate_block.py")
+    os.utime(finished.repository / "scripts/evaluate_block.py", (0, 0))
+    try:
+        assert would_rerun(finished) == both(*LATER)
+    finally:
+        undo()
+
+
+def test_a_change_of_the_layout_makes_everything_anew(printed_after):
+    made = {rule for rule, experiment in rules_in(printed_after("metafusion/workflow/layout.py")) if experiment}
+    assert made >= {"preprocess_chunk", "assemble_samples", "train_cohort", "describe_data", "record_provenance"}
+
+
+def test_results_that_snakemake_has_no_note_of_are_refused(copy_of):
+    shutil.rmtree(copy_of.folder / ".snakemake/metadata")
+    printed = copy_of.fail("--dry-run")
+    assert "results/tiny: holds results, but Snakemake's notes in .snakemake do not know" in printed
+    assert "move the results away" in printed
+    # As a job leaves it that was killed.
+    note = base64.urlsafe_b64encode(b"results/tiny/samples.parquet").decode()
+    (copy_of.folder / ".snakemake/incomplete" / note).touch()
+    copy_of.write({"tiny": TABLES})
+    assert ("assemble_samples", "tiny") in would_rerun(copy_of)
+
+
+def test_results_of_a_newer_layout_are_refused(copy_of):
+    path = copy_of.folder / "results/drawn/provenance.json"
+    path.write_text(path.read_text().replace(f'"layout": {LAYOUT}', f'"layout": {LAYOUT + 1}'))
+    printed = copy_of.fail("--dry-run")
+    assert f"results/drawn: made by a newer metafusion (layout {LAYOUT + 1}" in printed
+    assert "Traceback" not in printed
