@@ -291,7 +291,7 @@ def test_where_not_all_sessions_are_drawn_the_title_says_so(tmp_path, monkeypatc
     monkeypatch.setattr("metafusion.svg.STYLE", {"svg.hashsalt": "metafusion", "svg.fonttype": "none"})
     names = [f"s{number}" for number in range(count)]
     samples = [session(tmp_path, poisson(units=1), name=name) for name in names]
-    text = drawn(tmp_path, pd.concat(samples), *names)["spikes_s0.svg"].decode()
+    text = drawn(tmp_path, pd.concat(samples), *names)["spikes_1.svg"].decode()
     assert ("3 of 4 sessions are" in text) == said
 
 
