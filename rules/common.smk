@@ -24,9 +24,11 @@ from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.code import code_hash
 from metafusion.workflow.compared import shared_metrics
 from metafusion.workflow.library import put_first
+from metafusion.workflow.parent import announce
 from metafusion.workflow.summaries import mistakes, summaries
 
 put_first(ROOT)
+announce()
 
 try:
     study = load_study(config)
