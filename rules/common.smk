@@ -35,6 +35,9 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+# With 'device: auto' training takes a GPU where --resources gpu=N says that there are some.
+GPUS = study.settings.gpus_of(workflow.global_resources.get("gpu").value)
+
 
 wildcard_constraints:
     experiment="|".join(map(re.escape, study.experiments)),
@@ -125,7 +128,7 @@ def tf32_for_extractors(wildcards):
 
 
 def gpus_for_extractors(wildcards):
-    return study.settings.gpus if trains_extractors(wildcards) else 0
+    return GPUS if trains_extractors(wildcards) else 0
 
 
 def modalities_of(wildcards):

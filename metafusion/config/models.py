@@ -858,7 +858,7 @@ class Study(Settings):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
         default="auto",
         description="Where cohorts and extractors are trained: 'cpu', 'cuda' or 'cuda:1'; 'auto' takes a GPU where "
-        "there is one and the job was given it (its resource gpu, see profiles/gpu).",
+        "there is one and the job was given it (--resources gpu=N, or its resource gpu in a profile).",
     )
     tf32: bool = Field(
         default=False,
@@ -900,7 +900,6 @@ class Study(Settings):
                     )
         return self
 
-    @property
-    def gpus(self) -> int:
-        """GPUs that a training job asks the scheduler for; with 'auto' a profile may ask for one."""
-        return int(self.device.startswith("cuda"))
+    def gpus_of(self, there: object) -> int:
+        """Return how many GPUs a training job asks for: with 'auto' one where there are some."""
+        return int(self.device.startswith("cuda") or (self.device == "auto" and bool(there)))

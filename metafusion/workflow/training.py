@@ -4,8 +4,9 @@ from logging import Logger
 from pathlib import Path
 from typing import Any
 
-from metafusion.cohort.runtime import Checkpoint, Progress, Runtime, device_of, memory_of, prepare
+from metafusion.cohort.runtime import Checkpoint, Progress, Runtime, memory_of, prepare
 from metafusion.config.models import Study
+from metafusion.workflow.devices import device_for
 
 
 def runtime_of(snakemake: Any, log: Logger, states: Path | None = None) -> Runtime:
@@ -24,18 +25,13 @@ def runtime_of(snakemake: Any, log: Logger, states: Path | None = None) -> Runti
     states : Path or None
         Folder of saved states; None to save none.
     """
-    name = snakemake.params.device
-    if name == "auto" and not snakemake.resources.get("gpu"):
-        # Two jobs that were not given the GPU would fill it together.
-        name = "cpu"
-    device = device_of(name)
+    device = device_for(snakemake.params.device, bool(snakemake.resources.get("gpu")), log.info)
     prepare(device, snakemake.params.tf32)
     share, minutes, graphs = (
         snakemake.config.get(name, Study.model_fields[name].default)
         for name in ("gpu_memory_share", "checkpoint_minutes", "cuda_graphs")
     )
     names = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
-    log.info("training on %s", device)
     return Runtime(
         device=device,
         memory=memory_of(device, snakemake.resources.mem_mb, share),

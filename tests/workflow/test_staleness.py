@@ -200,9 +200,13 @@ def test_the_precision_of_a_gpu_matters_where_networks_may_be_trained_on_one(fin
     assert would_rerun(finished, "--config", "tf32=true") == expected
 
 
-def test_the_profile_for_gpus_asks_for_one_where_networks_are_trained_on_it(finished):
-    profile = str(finished.repository / "profiles/gpu")
-    printed = finished.succeed("--dry-run", "--workflow-profile", profile)
+@pytest.mark.parametrize("way", ["profile", "auto"])
+def test_networks_are_trained_on_a_gpu_where_there_are_some(finished, way):
+    options = {
+        "profile": ["--workflow-profile", str(finished.repository / "profiles/gpu")],
+        "auto": ["--resources", "gpu=2", "--forceall"],
+    }
+    printed = finished.succeed("--dry-run", *options[way])
     asking = set()
     for rule, text in re.findall(r"^(?:local)?rule (\w+):(.*?)(?=^\[|\Z)", printed, flags=re.MULTILINE | re.DOTALL):
         experiment = re.search(r"experiment=(\w+)", text)
