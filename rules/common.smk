@@ -5,6 +5,7 @@ needs   config, the functions of metafusion.config and metafusion.workflow
 makes   no file
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from metafusion.config.models import Comparator
 from metafusion.config.source import TRUTH
 from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
+from metafusion.workflow.cached import told_to_cache
 from metafusion.workflow.code import code_hash
 from metafusion.workflow.compared import shared_metrics
 from metafusion.workflow.library import put_first
@@ -30,6 +32,18 @@ from metafusion.workflow.summaries import mistakes, summaries
 put_first(ROOT)
 announce()
 
+
+def container_of(image):
+    """The image of all jobs; refused if containers are asked for and there is none, as jobs would run without."""
+    methods = {method.name for method in workflow.deployment_settings.deployment_method}
+    if image is None and "APPTAINER" in methods:
+        raise WorkflowError(
+            "--sdm apptainer: no image is named, and none is published; make one with Containerfile, "
+            "and name it in config/config.yaml: 'container: metafusion.sif'"
+        )
+    return image
+
+
 try:
     study = load_study(config)
 except UserError as error:
@@ -37,6 +51,14 @@ except UserError as error:
 
 # With 'device: auto' training takes a GPU where --resources gpu=N says that there are some.
 GPUS = study.settings.gpus_of(workflow.global_resources.get("gpu").value)
+
+# The cache between workflows: for public data only. A rule is cached as a whole or not at all.
+CACHE = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
+PUBLIC = not any(one.source.user_files for one in study.experiments.values())
+
+
+# For every rule; read with --sdm apptainer only.
+container: container_of(study.settings.container)
 
 
 wildcard_constraints:
@@ -179,6 +201,11 @@ def settings_of_chunk(wildcards):
 def source_of_chunk(wildcards, input):
     """All settings of the source. Snakemake does not compare params of functions that see the input."""
     return experiment_of(wildcards).source.model_dump(mode="json")
+
+
+def cached(wildcards, input):
+    """For the cache only. Snakemake does not compare params of functions that see the input."""
+    return told_to_cache(wildcards.items()) if CACHE else None
 
 
 def wheels_of(wildcards):

@@ -880,6 +880,11 @@ class Study(Settings):
         gt=0,
         description="A training job saves its state after so many minutes, and goes on from there if it is killed.",
     )
+    container: str | None = Field(
+        default=None,
+        description="Image that holds the requirements, for --sdm apptainer: a .sif file, or docker://registry/name. "
+        "None is published; Containerfile makes it.",
+    )
     pathvars: dict[Literal["results", "resources", "logs", "benchmarks"], str] = Field(
         default={}, description="Other places for <results>, <resources> and <logs> (Snakemake's path variables)."
     )
