@@ -1,7 +1,7 @@
 """
 Runs that are disturbed, and then allowed to finish: the same files, byte by byte, as a run that nobody disturbed.
 
-    make faults        takes some twenty minutes on two cores
+    make faults
 
 What a person does in between is what Snakemake documents (``--unlock``; unfinished jobs run again by the profile, which
 sets ``rerun-incomplete``) or what a message says (delete a file, make room).
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,16 @@ def _workflow_tests():
 
 studies = _workflow_tests()
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")]
-TINY = studies.TABLES | {"comparators": ["linear"], "seeds": 1, "seeds_per_block": 1}
-PROFILE = ("--workflow-profile", str(ROOT / "profiles/default"))
+TINY = studies.TABLES | {
+    "source": studies.TABLES["source"] | {"modalities": {"blood": {"file": "data/blood.csv"}}},
+    "representations": {"blood": ["raw", 2]},
+    "ensemble": {"stacking_epochs": 0},
+    "comparators": ["linear"],
+    "seeds": 1,
+    "seeds_per_block": 1,
+}
+"""The fewest jobs that bring every kind of table."""
+TABLES = ("results/tiny/tables/summary.tsv", "results/tiny/tables/flow.tsv")
 
 
 @dataclass
@@ -47,7 +55,7 @@ class Disturbed(studies.Study):
 
     def begin(self) -> psutil.Popen:
         """Start Snakemake, with all its words in a file ``told``."""
-        command = [studies.SNAKEMAKE, "-s", self.repository / "Snakefile", "--cores", "2", *PROFILE]
+        command = [studies.SNAKEMAKE, "-s", self.repository / "Snakefile", "--cores", "2", *TABLES]
         with (self.folder / "told").open("w") as told:
             return psutil.Popen(command, cwd=self.folder, stdout=told, stderr=subprocess.STDOUT)
 
@@ -64,7 +72,7 @@ class Disturbed(studies.Study):
         """Let the run finish, as a person would."""
         if self.locks:
             self.succeed("--unlock")
-        self.succeed(*PROFILE)
+        self.succeed(*TABLES)
 
     def files(self) -> set[str]:
         """Names of all files that a run makes, hidden ones too."""
@@ -75,7 +83,7 @@ class Disturbed(studies.Study):
         """The same files, of the same bytes; no temporary file, and no lock."""
         assert self.files() == other.files()
         ours, theirs = self.bytes_of("**/*"), other.bytes_of("**/*")
-        assert len(ours) > 60
+        assert len(ours) > 40
         assert [name for name in ours if ours[name] != theirs[name] and not name.endswith("_timestamp")] == []
         assert self.locks == []
         assert list((self.folder / ".snakemake").glob("incomplete/*")) == []
@@ -88,7 +96,7 @@ def undisturbed(tmp_path_factory):
     studies.write_tables(study.folder)
     study.write({"tiny": TINY})
     start = time.monotonic()
-    study.succeed(*PROFILE)
+    study.succeed(*TABLES)
     study.seconds = time.monotonic() - start
     return study
 
@@ -125,51 +133,40 @@ VICTIMS = ("Snakemake", "a job")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(seed, fresh, undisturbed, count):
     draw = random.Random(seed)
-    for _ in range(5):
+    for _ in range(7):
         victim, kill = draw.choice(VICTIMS), draw.choice(SIGNALS)
         run = fresh.begin()
-        time.sleep(draw.uniform(0.08, 0.45) * undisturbed.seconds)
-        while victim == "a job" and run.poll() is None and not jobs_of(run):
-            time.sleep(0.02)
-        if run.poll() is not None:
-            fresh.end(run)
-            break
+        time.sleep(draw.uniform(0.08, 0.3) * undisturbed.seconds)
         jobs = jobs_of(run)
-        (run if victim == "Snakemake" else draw.choice(jobs)).send_signal(kill)
-        said = fresh.end(run)
-        assert run.returncode != 0, said
+        while victim == "a job" and run.poll() is None and not jobs:
+            time.sleep(0.02)
+            jobs = jobs_of(run)
+        with suppress(psutil.NoSuchProcess):
+            (run if victim == "Snakemake" else draw.choice(jobs or [run])).send_signal(kill)
+        fresh.end(run)
+        if run.returncode == 0:
+            # It was faster.
+            break
         count(f"{kill.name} of {victim}")
         # Nobody is left who could write into what the next run writes.
         assert psutil.wait_procs(jobs, timeout=10)[1] == []
         assert not fresh.locks or (victim, kill) == ("Snakemake", signal.SIGKILL)
         if fresh.locks:
+            assert "--unlock" in fresh.fail(*TABLES)
             fresh.succeed("--unlock")
     fresh.finish()
     fresh.assert_same_as(undisturbed)
-    assert "Nothing to be done" in fresh.succeed(*PROFILE)
-
-
-def test_the_lock_of_a_killed_run_names_its_remedy(fresh, undisturbed, count):
-    run = fresh.begin()
-    while not jobs_of(run):
-        time.sleep(0.02)
-    run.kill()
-    fresh.end(run)
-    count("SIGKILL of Snakemake")
-    assert "--unlock" in fresh.fail(*PROFILE)
-    fresh.succeed("--unlock")
-    fresh.finish()
-    fresh.assert_same_as(undisturbed)
+    assert "Nothing to be done" in fresh.succeed(*TABLES)
 
 
 def test_two_runs_at_once_do_not_mix(fresh, undisturbed, count):
     run = fresh.begin()
     while not fresh.files():
         time.sleep(0.02)
-    said = fresh.fail(*PROFILE)
+    said = fresh.fail(*TABLES)
     count("a second run in the same folder")
     assert "Directory cannot be locked" in said
     assert "Traceback" not in said
@@ -199,13 +196,11 @@ RULES = [
     "train_comparators",
     "evaluate_block",
     "aggregate_tables",
-    "draw_figures",
 ]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_jobs_that_are_killed_while_they_write_leave_nothing_half_written(seed, fresh, undisturbed, spoil, count):
-    draw = random.Random(seed)
+def test_jobs_that_are_killed_while_they_write_leave_nothing_half_written(fresh, undisturbed, spoil, count):
+    draw = random.Random(0)
     for rule in RULES:
         if draw.random() < 0.5:
             # Between writing a file and giving it its name.
@@ -213,7 +208,7 @@ def test_jobs_that_are_killed_while_they_write_leave_nothing_half_written(seed, 
         else:
             # In the middle of a file.
             beyond = draw.randrange(20, 300)
-            spoil(rule=rule, event="open", part=f"{rule}", number=1, action="cut", bytes=beyond)
+            spoil(rule=rule, event="open", part=".log", number=1, action="cut", bytes=beyond)
         run = fresh.begin()
         said = fresh.end(run)
         if run.returncode == 0:
@@ -230,21 +225,52 @@ def test_jobs_that_are_killed_while_they_write_leave_nothing_half_written(seed, 
     fresh.assert_same_as(undisturbed)
 
 
-@pytest.mark.parametrize("rule", ["extract_latents", "train_cohort", "evaluate_block"])
-def test_a_job_without_memory_says_so_and_can_be_run_again(rule, done, undisturbed, spoil, count):
-    spoil(rule=rule, event="open", part=f"{rule}", number=1, action="starve", bytes=0)
-    said = done.fail(*PROFILE, "--forcerun", rule)
-    count("job out of memory")
-    assert f"ERROR in {rule} (experiment tiny, block 1):\nout of memory" in said, said
+def test_jobs_without_memory_say_so_and_can_be_run_again(done, undisturbed, spoil, count):
+    for rule in ("evaluate_block", "train_cohort", "extract_latents"):
+        spoil(rule=rule, event="open", part=".log", number=1, action="starve", bytes=0)
+        said = done.fail(*TABLES, "--forcerun", rule, "--until", rule)
+        count("job out of memory")
+        assert f"ERROR in {rule} (experiment tiny, block 1):\nout of memory" in said, said
     spoil()
     done.finish()
     done.assert_same_as(undisturbed)
 
 
+@pytest.mark.parametrize("place", ["a path with spaces", "a read-only checkout", "one core"])
+def test_another_place_gives_the_same_files(place, undisturbed, tmp_path):
+    study = Disturbed(tmp_path / "it's my study")
+    study.folder.mkdir()
+    studies.write_tables(study.folder)
+    study.write({"tiny": TINY})
+    if place == "one core":
+        study.succeed(*TABLES, cores=1)
+    elif place == "a path with spaces":
+        study.repository = copy_of_the_code(tmp_path / "a copy of the code")
+        study.succeed(*TABLES)
+    else:
+        with small_disk(tmp_path / "checkout", 100_000) as mount_again:
+            study.repository = copy_of_the_code(tmp_path / "checkout")
+            mount_again("ro")
+            # Not started in the folder that it works in.
+            elsewhere = Disturbed(tmp_path, study.repository)
+            elsewhere.succeed(*TABLES, "--directory", str(study.folder))
+    study.assert_same_as(undisturbed)
+
+
+def copy_of_the_code(folder: Path) -> Path:
+    """Copy what a checkout has that a run needs."""
+    folder.mkdir(exist_ok=True)
+    for name in ("Snakefile", "environment.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("metafusion", "scripts", "rules", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Callable[[str], None]:
     """Mount a small disk of its own at a folder; yield a function that mounts it anew with other options."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True, text=True
     )
@@ -263,11 +289,11 @@ def small_disk(folder: Path, kilobytes: int) -> Callable[[str], None]:
 def test_a_full_disk_is_said_and_survived(fresh, undisturbed, count):
     draw = random.Random(0)
     taken = sum(map(len, undisturbed.bytes_of("**/*").values())) // 1024
-    steps = sorted(draw.uniform(0.1, 1) for _ in range(4))
+    steps = sorted(draw.uniform(0.1, 1) for _ in range(3))
     with small_disk(fresh.folder / "results", int(steps[0] * taken)) as mount_again:
         for step in steps:
             mount_again(f"size={int(step * taken)}k")
-            said = fresh.fail(*PROFILE)
+            said = fresh.fail(*TABLES)
             count("full disk")
             assert "is full; make room, then run again" in said or "No space left on device" in said, said
             assert "Traceback" not in said, said
@@ -277,17 +303,18 @@ def test_a_full_disk_is_said_and_survived(fresh, undisturbed, count):
         fresh.assert_same_as(undisturbed)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_results_that_become_read_only_are_said_and_survived(seed, fresh, undisturbed, count):
+def test_results_that_become_read_only_are_said_and_survived(fresh, undisturbed, count):
+    draw = random.Random(0)
     with small_disk(fresh.folder / "results", 100_000) as mount_again:
-        run = fresh.begin()
-        time.sleep(random.Random(seed).uniform(0.05, 0.7) * undisturbed.seconds)
-        mount_again("ro")
-        said = fresh.end(run)
-        assert run.returncode != 0, said
-        count("read-only results")
-        assert "read-only" in said or "Read-only file system" in said, said
-        mount_again("rw")
+        for _ in range(2):
+            run = fresh.begin()
+            time.sleep(draw.uniform(0.05, 0.4) * undisturbed.seconds)
+            mount_again("ro")
+            said = fresh.end(run)
+            assert run.returncode != 0, said
+            count("read-only results")
+            assert "read-only" in said or "Read-only file system" in said, said
+            mount_again("rw")
         fresh.finish()
         fresh.assert_same_as(undisturbed)
 
@@ -295,12 +322,11 @@ def test_results_that_become_read_only_are_said_and_survived(seed, fresh, undist
 YEAR = 365 * 24 * 3600
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_files_whose_times_are_wrong_change_no_result(seed, done, undisturbed, count):
+@pytest.mark.parametrize("jump", [-YEAR, YEAR])
+def test_files_whose_times_are_wrong_change_no_result(jump, done, undisturbed, count):
     """As after a clock that was set, or a copy that kept no times."""
-    draw = random.Random(seed)
+    draw = random.Random(0)
     files = sorted(path for path in (done.folder / "results").rglob("*") if path.is_file())
-    jump = draw.choice([-YEAR, YEAR])
     for path in draw.sample(files, 5):
         os.utime(path, times=(time.time() + jump,) * 2)
     count(f"clock that jumped {'ahead' if jump > 0 else 'back'}")
@@ -310,12 +336,11 @@ def test_files_whose_times_are_wrong_change_no_result(seed, done, undisturbed, c
 
 # A file, and a rule that reads it; the last ones first, so that what each of them reads is as it was.
 DAMAGED = {
-    "tables/summary.tsv": "draw_figures",
     "scores/1.parquet": "aggregate_tables",
     "comparators/linear/1.parquet": "evaluate_block",
     "cohort/1/predictions.safetensors": "evaluate_block",
     "cohort/1/selection.tsv": "evaluate_block",
-    "latents/1/scan.safetensors": "train_cohort",
+    "latents/1/blood.safetensors": "train_cohort",
     "splits/1.parquet": "extract_latents",
     "features/blood.parquet": "extract_latents",
     "samples.parquet": "split_samples",
@@ -329,10 +354,11 @@ def test_a_damaged_file_is_named_with_what_to_delete_and_made_again(done, undist
     for name, rule in DAMAGED.items():
         path = results / name
         content = path.read_bytes()
-        # Text may be cut so that it can still be read; the rest of such a file is made of zeros after a power cut.
-        cut = content[: draw.randrange(len(content))]
-        path.write_bytes(bytes(len(content)) if name.endswith(".tsv") else cut)
-        said = done.fail(*PROFILE, "--forcerun", rule, "--until", rule)
+        left = draw.randrange(len(content))
+        # Cut, or with zeros for what had not reached the disk. In the numbers of a safetensors nobody sees zeros.
+        rest = b"" if name.endswith(".safetensors") else draw.choice([b"", bytes(len(content) - left)])
+        path.write_bytes(content[:left].rstrip(b"\n") + rest)
+        said = done.fail(*TABLES, "--forcerun", rule, "--until", rule)
         count("damaged file")
         assert f"results/tiny/{name}: corrupt or truncated" in said, said
         assert "delete it and run again" in said
@@ -357,17 +383,15 @@ def test_damaged_notes_of_snakemake_cost_no_result(done, undisturbed, count):
     done.assert_same_as(undisturbed)
 
 
-@pytest.mark.parametrize(
-    ("file", "spoilt"), [("blood.csv", lambda text: text[:700]), ("scan.tsv", lambda text: "\0" * 900)]
-)
-def test_a_damaged_file_of_the_user_is_named_and_its_copy_is_all_it_takes(file, spoilt, done, undisturbed, count):
-    path = done.folder / "data" / file
+def test_a_damaged_file_of_the_user_is_named_and_its_copy_is_all_it_takes(done, undisturbed, count):
+    path = done.folder / "data/blood.csv"
     content = path.read_text()
-    path.write_text(spoilt(content))
-    said = done.fail(*PROFILE)
-    count("damaged file of the user")
-    assert f"data/{file}" in said.partition("ERROR in ")[2], said
-    assert "Traceback" not in said
+    for spoilt in (content[:700], "\0" * len(content)):
+        path.write_text(spoilt)
+        said = done.fail(*TABLES)
+        count("damaged file of the user")
+        assert "data/blood.csv" in said.partition("ERROR in ")[2], said
+        assert "Traceback" not in said
     path.write_text(content)
     done.finish()
     done.assert_same_as(undisturbed)
