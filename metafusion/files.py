@@ -114,11 +114,21 @@ def read_table(
             filters = None if rows is None else [(rows[0], "in", set(rows[1]))]
             return pd.read_parquet(path, columns=columns, filters=filters)
         text = dict.fromkeys(TEXT, "str")
+        _refuse_cut(Path(path))
         return pd.read_csv(path, sep="\t", usecols=columns, keep_default_na=False, na_values=[""], dtype=text)
     except FileNotFoundError:
         raise DamagedError(path, "no such file") from None
     except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DamagedError(path, f"corrupt or truncated ({error}); delete it and run again") from None
+
+
+def _refuse_cut(path: Path) -> None:
+    """Raise ParserError if a TSV has no end of its last line, or zeros as after a power cut: pandas reads both."""
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        raise pd.errors.ParserError("the last line has no end")
+    if b"\0" in content:
+        raise pd.errors.ParserError("bytes that are zero")
 
 
 def read_many(paths: list[str], rows: tuple[str, pd.Series] | None = None) -> pd.DataFrame:

@@ -236,6 +236,17 @@ def test_a_file_of_other_content_is_named(tmp_path, name):
         READERS[name](tmp_path / name)
 
 
+@pytest.mark.parametrize("cut", [lambda content: content[:-1], lambda content: content[:9] + bytes(8) + content[17:]])
+def test_a_tsv_that_is_cut_or_holds_zeros_is_named(tmp_path, cut):
+    write_table(TABLE, tmp_path / "x.tsv")
+    content = cut((tmp_path / "x.tsv").read_bytes())
+    # pandas reads it as a table.
+    (tmp_path / "x.tsv").write_bytes(content)
+    assert len(pd.read_csv(tmp_path / "x.tsv", sep="\t"))
+    with pytest.raises(UserError, match=r"x\.tsv: corrupt or truncated .* delete it and run again"):
+        read_table(tmp_path / "x.tsv")
+
+
 def test_an_empty_tsv_is_named(tmp_path):
     (tmp_path / "x.tsv").touch()
     with pytest.raises(UserError, match=r"x\.tsv: corrupt or truncated"):
