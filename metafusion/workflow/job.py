@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,9 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
         torch.use_deterministic_algorithms(True)
     try:
         with never_alone(), threadpool_limits(threads):
+            start = time.monotonic()
             yield snakemake.input, snakemake.output, snakemake.params, log
+            log.info("worked %.2f s", time.monotonic() - start)
     except Exception as error:
         said = _said(error, snakemake)
         if said is None:
