@@ -27,6 +27,12 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
     because it can change the last bits of a result, and what happens to be free must not. The job ends with the
     Snakemake that started it.
     """
+    with never_alone(), _framed(snakemake) as framed:
+        yield framed
+
+
+@contextmanager
+def _framed(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
     threads = int(getattr(snakemake.params, "threads", 1))
     log = _log_to(snakemake.log[0])
     if "torch" in sys.modules:
@@ -35,7 +41,7 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)
     try:
-        with never_alone(), threadpool_limits(threads):
+        with threadpool_limits(threads):
             start = time.monotonic()
             yield snakemake.input, snakemake.output, snakemake.params, log
             log.info("worked %.2f s", time.monotonic() - start)

@@ -29,15 +29,18 @@ def never_alone() -> Iterator[None]:
         yield
         return
     snakemake, ended = int(number), threading.Event()
+    # A shell may stand between the two.
+    direct = os.getppid() == snakemake
 
     def watch() -> None:
-        # A shell may stand between the two.
-        direct = os.getppid() == snakemake
         while _alive(snakemake) and (not direct or os.getppid() == snakemake):
             if ended.wait(SECONDS):
                 return
         os.kill(os.getpid(), signal.SIGKILL)
 
+    if not _alive(snakemake):
+        # It ended while this process read its libraries; nothing has been written yet.
+        os.kill(os.getpid(), signal.SIGKILL)
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield

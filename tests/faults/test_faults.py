@@ -151,8 +151,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(seed, f
             # It was faster.
             break
         count(f"{kill.name} of {victim}")
-        # Nobody is left who could write into what the next run writes.
-        assert psutil.wait_procs(jobs, timeout=10)[1] == []
+        # Nobody is left who could write into what the next run writes; a job looks when it has read its libraries.
+        assert psutil.wait_procs(jobs, timeout=90)[1] == []
         assert not fresh.locks or (victim, kill) == ("Snakemake", signal.SIGKILL)
         if fresh.locks:
             assert "--unlock" in fresh.fail(*TABLES)

@@ -88,6 +88,22 @@ def test_a_damaged_file_that_a_rule_makes_by_itself_is_all_there_is_to_delete(fa
     assert "delete that folder" not in fails(UserError(f"{tmp_path}/elsewhere/x"), tmp_path / "elsewhere")
 
 
+def test_a_job_whose_snakemake_has_ended_before_it_begins_writes_nothing(tmp_path):
+    late = f"""
+import os
+from types import SimpleNamespace
+from metafusion.workflow.job import job
+from metafusion.workflow.parent import _space
+with open("/proc/sys/kernel/pid_max") as file:
+    os.environ["METAFUSION_SNAKEMAKE"] = f"{{_space()}} {{int(file.read()) - 1}}"
+with job(SimpleNamespace(rule="any", input=[], output=[], params=None, log=[{str(tmp_path / "log")!r}])):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", late], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "log").exists()
+
+
 WAITING = """
 import os, sys, time
 from metafusion.workflow.parent import never_alone
