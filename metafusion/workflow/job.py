@@ -12,10 +12,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from metafusion.errors import DamagedError, UserError
-from metafusion.workflow.parent import never_alone
+from metafusion.workflow.parent import end_if_alone, never_alone
 
-NO_MEMORY = "can't allocate memory"
-"""What PyTorch says on a CPU, as a RuntimeError."""
+NO_MEMORY = ("can't allocate memory", "can't start new thread")
+"""What PyTorch and Python say of it as a RuntimeError."""
 
 
 @contextmanager
@@ -27,12 +27,7 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
     because it can change the last bits of a result, and what happens to be free must not. The job ends with the
     Snakemake that started it.
     """
-    with never_alone(), _framed(snakemake) as framed:
-        yield framed
-
-
-@contextmanager
-def _framed(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
+    end_if_alone()
     threads = int(getattr(snakemake.params, "threads", 1))
     log = _log_to(snakemake.log[0])
     if "torch" in sys.modules:
@@ -41,7 +36,7 @@ def _framed(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)
     try:
-        with threadpool_limits(threads):
+        with never_alone(), threadpool_limits(threads):
             start = time.monotonic()
             yield snakemake.input, snakemake.output, snakemake.params, log
             log.info("worked %.2f s", time.monotonic() - start)
@@ -61,7 +56,9 @@ def _said(error: Exception, snakemake: Any) -> str | None:
         return str(error) + _whole_folder(error.path, snakemake.input)
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and NO_MEMORY in str(error)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    ):
         return (
             f"out of memory ({error or 'the system gave no more'}); run fewer jobs at once (--cores), allow this rule "
             f"more where a scheduler limits it (--set-resources {snakemake.rule}:mem_mb=...), or, if it trains, choose "

@@ -18,17 +18,20 @@ def announce() -> None:
     os.environ[VARIABLE] = f"{_space()} {os.getpid()}"
 
 
+def end_if_alone() -> None:
+    """Kill this process if its Snakemake ended while it read its libraries: nothing has been written yet."""
+    snakemake = _announced()
+    if snakemake is not None and not _alive(snakemake):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @contextmanager
 def never_alone() -> Iterator[None]:
-    """Kill this process when the Snakemake that started it has ended, however that ended.
-
-    Nothing is watched where no Snakemake was announced, or where processes have other numbers: in some containers.
-    """
-    space, _, number = os.environ.get(VARIABLE, "").rpartition(" ")
-    if not number or space != _space():
+    """Kill this process when the Snakemake that started it ends, however that ends."""
+    snakemake, ended = _announced(), threading.Event()
+    if snakemake is None:
         yield
         return
-    snakemake, ended = int(number), threading.Event()
     # A shell may stand between the two.
     direct = os.getppid() == snakemake
 
@@ -38,14 +41,17 @@ def never_alone() -> Iterator[None]:
                 return
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if not _alive(snakemake):
-        # It ended while this process read its libraries; nothing has been written yet.
-        os.kill(os.getpid(), signal.SIGKILL)
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
         ended.set()
+
+
+def _announced() -> int | None:
+    """Return the number of Snakemake; None if there is none, or processes have other numbers: in some containers."""
+    space, _, number = os.environ.get(VARIABLE, "").rpartition(" ")
+    return int(number) if number and space == _space() else None
 
 
 def _alive(number: int) -> bool:

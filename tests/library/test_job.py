@@ -47,7 +47,12 @@ def test_a_job_says_in_its_log_how_long_it_worked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("Unable to allocate 3 TiB"), RuntimeError("[...] DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        MemoryError("Unable to allocate 3 TiB"),
+        RuntimeError("[...] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("can't start new thread"),
+    ],
 )
 def test_a_lack_of_memory_is_said_with_what_to_do(fails, error):
     said = fails(error)
