@@ -224,7 +224,7 @@ def test_jobs_that_are_killed_while_they_write_leave_nothing_half_written(fresh,
 
 def test_jobs_without_memory_say_so_and_can_be_run_again(done, undisturbed, spoil, count):
     for rule in ("evaluate_block", "train_cohort", "extract_latents"):
-        spoil(rule=rule, event="open", part=".log", number=1, action="starve", bytes=0)
+        spoil(rule=rule, event="open", part=".log", number=1, action="starve", bytes=4_000_000)
         said = done.fail(*TABLES, "--forcerun", rule, "--until", rule)
         count("job out of memory")
         assert f"ERROR in {rule} (experiment tiny, block 1):\nout of memory" in said, said
@@ -331,17 +331,15 @@ def test_files_whose_times_are_wrong_change_no_result(jump, done, undisturbed, c
     done.assert_same_as(undisturbed)
 
 
-# A file, and a rule that reads it; the last ones first, so that what each of them reads is as it was.
+# A file, and a rule that reads it; the last ones first, so that nothing makes a file again before it is read.
 DAMAGED = {
     "scores/1.parquet": "aggregate_tables",
     "comparators/linear/1.parquet": "evaluate_block",
     "cohort/1/predictions.safetensors": "evaluate_block",
-    "cohort/1/selection.tsv": "evaluate_block",
     "latents/1/blood.safetensors": "train_cohort",
     "splits/1.parquet": "extract_latents",
     "features/blood.parquet": "extract_latents",
-    "samples.parquet": "split_samples",
-    "preprocessed/blood/all/features.parquet": "assemble_samples",
+    "preprocessed/blood/all/columns.tsv": "describe_data",
 }
 
 
