@@ -30,12 +30,12 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
     end_if_alone()
     threads = int(getattr(snakemake.params, "threads", 1))
     log = _log_to(snakemake.log[0])
-    if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)
     try:
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(True)
         with never_alone(), threadpool_limits(threads):
             start = time.monotonic()
             yield snakemake.input, snakemake.output, snakemake.params, log

@@ -75,9 +75,10 @@ class Disturbed(studies.Study):
         self.succeed(*TABLES)
 
     def files(self) -> set[str]:
-        """Names of all files that a run makes, hidden ones too."""
+        """Names of all files that a run makes, hidden ones too; but for Snakemake's marks in folders."""
         top = [self.folder / name for name in ("results", "resources", "logs")]
-        return {str(path.relative_to(self.folder)) for folder in top for path in folder.rglob("*")}
+        found = {str(path.relative_to(self.folder)) for folder in top for path in folder.rglob("*")}
+        return {name for name in found if not name.endswith(".snakemake_timestamp")}
 
     def assert_same_as(self, other: "Disturbed") -> None:
         """The same files, of the same bytes; no temporary file, and no lock."""
