@@ -60,9 +60,9 @@ def _said(error: Exception, snakemake: Any) -> str | None:
         isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
     ):
         return (
-            f"out of memory ({error or 'the system gave no more'}); run fewer jobs at once (--cores), allow this rule "
-            f"more where a scheduler limits it (--set-resources {snakemake.rule}:mem_mb=...), or, if it trains, choose "
-            "fewer 'seeds_per_block'"
+            f"out of memory ({str(error) or 'the system gave no more'}); run fewer jobs at once (--cores), allow this "
+            f"rule more where a scheduler limits it (--set-resources {snakemake.rule}:mem_mb=...), or, if it trains, "
+            "choose fewer 'seeds_per_block'"
         )
     return None
 
