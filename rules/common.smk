@@ -7,6 +7,7 @@ makes   no file
 
 import functools
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,13 +26,27 @@ from metafusion.config.models import Comparator
 from metafusion.config.source import TRUTH
 from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
+from metafusion.workflow.cached import told_to_cache
 from metafusion.workflow.code import code_hash
 from metafusion.workflow.compared import shared_metrics
 from metafusion.workflow.layout import refuse_other_layout, refuse_unknown
 from metafusion.workflow.library import put_first
+from metafusion.workflow.parent import announce
 from metafusion.workflow.summaries import mistakes, summaries
 
 put_first(ROOT)
+announce()
+
+
+def container_of(image):
+    """The image of all jobs; refused if containers are asked for and there is none, as jobs would run without."""
+    methods = {method.name for method in workflow.deployment_settings.deployment_method}
+    if image is None and "APPTAINER" in methods:
+        raise WorkflowError(
+            "--sdm apptainer: no image is named, and none is published; make one with Containerfile, "
+            "and name it in config/config.yaml: 'container: metafusion.sif'"
+        )
+    return image
 
 
 def refuse_results_of_others():
@@ -57,6 +72,17 @@ try:
         refuse_results_of_others()
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# With 'device: auto' training takes a GPU where --resources gpu=N says that there are some.
+GPUS = study.settings.gpus_of(workflow.global_resources.get("gpu").value)
+
+# The cache between workflows: for public data only. A rule is cached as a whole or not at all.
+CACHE = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
+PUBLIC = not any(one.source.user_files for one in study.experiments.values())
+
+
+# For every rule; read with --sdm apptainer only.
+container: container_of(study.settings.container)
 
 
 wildcard_constraints:
@@ -192,7 +218,7 @@ def tf32_for_extractors(wildcards):
 
 
 def gpus_for_extractors(wildcards):
-    return study.settings.gpus if trains_extractors(wildcards) else 0
+    return GPUS if trains_extractors(wildcards) else 0
 
 
 def modalities_of(wildcards):
@@ -257,6 +283,11 @@ def settings_of_chunk(wildcards):
 def source_of_chunk(wildcards, input):
     """All settings of the source. Snakemake does not compare params of functions that see the input."""
     return experiment_of(wildcards).source.model_dump(mode="json")
+
+
+def cached(wildcards, input):
+    """For the cache only. Snakemake does not compare params of functions that see the input."""
+    return told_to_cache(wildcards.items()) if CACHE else None
 
 
 def wheels_of(wildcards):

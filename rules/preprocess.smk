@@ -14,9 +14,12 @@ rule preprocess_chunk:
         folder=directory("<results>/{experiment}/preprocessed/{modality}/{chunk}"),
     log:
         "<logs>/{experiment}/preprocess_chunk/{modality}_{chunk}.log",
+    # Never with data that may be under an agreement, not even those of another experiment of the study.
+    cache: CACHE and PUBLIC
     conda:
         "../environment.yaml"
     params:
+        cached=cached,
         code=code_of("preprocess_chunk", source=True),
         settings=settings_of_chunk,
         source=source_of_chunk,

@@ -28,7 +28,7 @@ rule train_cohort:
     # A profile may say otherwise; a block that does not fit is trained in parts.
     resources:
         mem_mb=study.settings.memory_mb,
-        gpu=study.settings.gpus,
+        gpu=GPUS,
     params:
         code=code_of("train_cohort"),
         cohort=setting("cohort"),

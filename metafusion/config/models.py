@@ -1039,7 +1039,7 @@ class Study(Settings):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
         default="auto",
         description="Where cohorts and extractors are trained: 'cpu', 'cuda' or 'cuda:1'; 'auto' takes a GPU where "
-        "there is one and the job was given it (its resource gpu, see profiles/gpu).",
+        "there is one and the job was given it (--resources gpu=N, or its resource gpu in a profile).",
     )
     tf32: bool = Field(
         default=False,
@@ -1066,6 +1066,11 @@ class Study(Settings):
         description="Whether the report may hold tables that name samples and subjects: exclusions, and the quality of "
         "volumes. They are among the results in any case.",
     )
+    container: str | None = Field(
+        default=None,
+        description="Image that holds the requirements, for --sdm apptainer: a .sif file, or docker://registry/name. "
+        "None is published; Containerfile makes it.",
+    )
     pathvars: dict[Literal["results", "resources", "logs", "benchmarks"], str] = Field(
         default={}, description="Other places for <results>, <resources> and <logs> (Snakemake's path variables)."
     )
@@ -1086,7 +1091,6 @@ class Study(Settings):
                     )
         return self
 
-    @property
-    def gpus(self) -> int:
-        """GPUs that a training job asks the scheduler for; with 'auto' a profile may ask for one."""
-        return int(self.device.startswith("cuda"))
+    def gpus_of(self, there: object) -> int:
+        """Return how many GPUs a training job asks for: with 'auto' one where there are some."""
+        return int(self.device.startswith("cuda") or (self.device == "auto" and bool(there)))

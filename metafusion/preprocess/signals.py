@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.signal import hilbert, resample_poly
 
 from metafusion.config.trials import PLAUSIBLE, Band, Cleaning, SignalFeatures, Window
-from metafusion.errors import UserError, did_you_mean
+from metafusion.errors import DamagedError, UserError, did_you_mean
 from metafusion.files import whole
 from metafusion.preprocess.trials import array_names, counted, seconds_in_names
 
@@ -60,23 +60,16 @@ def read_epochs(path: str | Path) -> mne.BaseEpochs:
                 pass
         return mne.read_epochs(path, preload=True, verbose="WARNING")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise DamagedError(path, "no such file") from None
     except (ValueError, OSError, RuntimeError, LookupError, TypeError, MemoryError, struct.error) as fault:
-        raise UserError(f"{path}: corrupt or truncated ({fault}); delete it and run again") from None
+        raise DamagedError(path, f"corrupt or truncated ({fault}); delete it and run again") from None
 
 
 def write_epochs(epochs: mne.BaseEpochs, path: str | Path) -> None:
     """Write trials as FIF in single precision; the same trials give the same bytes."""
-    path = Path(path)
-    # MNE wants the ending -epo.fif, so the unfinished file stands in a folder with an unfinished name.
     with whole(path) as unfinished:
-        named = unfinished.with_name(f".unfinished.{path.name}")
-        try:
-            epochs.save(named, overwrite=True, verbose="WARNING")
-            _forget_machine(named)
-            os.replace(named, unfinished)
-        finally:
-            named.unlink(missing_ok=True)
+        epochs.save(unfinished, verbose="WARNING")
+        _forget_machine(unfinished)
 
 
 def _forget_machine(path: Path) -> None:

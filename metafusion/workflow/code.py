@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGE = "metafusion"
 
 
+@cache
 def code_hash(script: Path, root: Path, extra: tuple[str, ...] = ()) -> str:
     """Hash the contents of a script and of every library module that it imports, directly or not.
 

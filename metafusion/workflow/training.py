@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from metafusion.cohort.runtime import Checkpoint, Progress, Runtime, device_of, memory_of, prepare
+from metafusion.cohort.runtime import Checkpoint, Progress, Runtime, memory_of, prepare
 from metafusion.config.models import Study
+from metafusion.workflow.devices import device_for
 from metafusion.workflow.job import NOTED
 
 
@@ -27,18 +28,13 @@ def runtime_of(snakemake: Any, log: Logger, states: Path | None = None) -> Runti
     states : Path or None
         Folder of saved states; None to save none.
     """
-    name = snakemake.params.device
-    if name == "auto" and not snakemake.resources.get("gpu"):
-        # Two jobs that were not given the GPU would fill it together.
-        name = "cpu"
-    device = device_of(name)
+    device = device_for(snakemake.params.device, bool(snakemake.resources.get("gpu")), log.info)
     prepare(device, snakemake.params.tf32)
     share, minutes, graphs = (
         snakemake.config.get(name, Study.model_fields[name].default)
         for name in ("gpu_memory_share", "checkpoint_minutes", "cuda_graphs")
     )
     names = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
-    log.info("training on %s", device)
     NOTED["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return Runtime(
         device=device,

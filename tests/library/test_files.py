@@ -1,8 +1,12 @@
 """Artefacts: whole or not at all, the same bytes twice, and never misread."""
 
+import errno
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
 from metafusion import files
 from metafusion.errors import UserError
@@ -73,6 +77,49 @@ def test_a_writer_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch, writ
     with pytest.raises(OSError, match="no space left"):
         write(content, tmp_path / name)
     assert everything_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "full; make room, then run again"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "full; make room, then run again"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "full; make room, then run again"),
+        (OSError(errno.EROFS, "Read-only file system"), "read-only; make it writable"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_said_in_words_that_name_the_file(tmp_path, error, said):
+    with pytest.raises(UserError, match=rf"out\.txt: the disk.* is {said}"):
+        write_half(tmp_path / "out.txt", error)
+    assert everything_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), SafetensorError("another")])
+def test_other_errors_of_writing_stay_what_they_are(tmp_path, error):
+    with pytest.raises(type(error)) as raised:
+        write_half(tmp_path / "out.txt", error)
+    assert raised.value is error
+
+
+def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path):
+    left = tmp_path / ".out.json.unfinished"
+    left.mkdir()
+    # As safetensors names its own temporary files.
+    (left / ".tmpA1b2C3").write_bytes(b"half")
+    write_json([1], tmp_path / "out.json")
+    # As earlier versions of the library left it.
+    (tmp_path / ".more.json.unfinished").write_bytes(b"half")
+    write_json([2], tmp_path / "more.json")
+    assert everything_in(tmp_path) == ["more.json", "out.json"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    steps = []
+    for name in ("fsync", "replace"):
+        done = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, done=done: (steps.append(name), done(*given)))
+    write_json([1], tmp_path / "out.json")
+    assert steps == ["fsync", "replace"]
 
 
 def test_content_that_is_no_json_leaves_nothing(tmp_path):
@@ -197,6 +244,17 @@ def test_a_file_of_other_content_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"\xff\xfe\x81 no such thing" * 20)
     with pytest.raises(UserError, match=rf"{name}: corrupt or truncated"):
         READERS[name](tmp_path / name)
+
+
+@pytest.mark.parametrize("cut", [lambda content: content[:-1], lambda content: content[:9] + bytes(8) + content[17:]])
+def test_a_tsv_that_is_cut_or_holds_zeros_is_named(tmp_path, cut):
+    write_table(TABLE, tmp_path / "x.tsv")
+    content = cut((tmp_path / "x.tsv").read_bytes())
+    # pandas reads it as a table.
+    (tmp_path / "x.tsv").write_bytes(content)
+    assert len(pd.read_csv(tmp_path / "x.tsv", sep="\t"))
+    with pytest.raises(UserError, match=r"x\.tsv: corrupt or truncated .* delete it and run again"):
+        read_table(tmp_path / "x.tsv")
 
 
 def test_an_empty_tsv_is_named(tmp_path):

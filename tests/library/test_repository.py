@@ -30,6 +30,26 @@ def test_the_conda_environment_holds_exactly_the_requirements():
     assert pip == PINS
 
 
+def test_the_container_holds_exactly_the_requirements():
+    text = (ROOT / "Containerfile").read_text()
+    assert re.findall(r"^COPY (.*)$", text, flags=re.MULTILINE) == ["requirements.txt /opt/metafusion/requirements.txt"]
+    installed = re.findall(r"pip install (.*?)(?: \\\n|; fi)", text)
+    # No package but these, unless the builder names more.
+    index = '${INDEX:+--extra-index-url "$INDEX"}'
+    wanted = f"--no-cache-dir --no-deps {index} --requirement /opt/metafusion/requirements.txt"
+    assert installed == [wanted, "--no-cache-dir $PLUGINS"]
+    environment = yaml.safe_load((ROOT / "environment.yaml").read_text())
+    (python,) = [entry for entry in environment["dependencies"] if str(entry).startswith("python=")]
+    assert f"/python:{python.partition('=')[2]}-slim" in text
+
+
+@pytest.mark.parametrize(("module", "rule"), RULES)
+def test_a_rule_names_the_conda_environment(module, rule):
+    text = (ROOT / "rules" / module).read_text()
+    body = text[text.index(f"rule {rule}:") :].partition("script:")[0]
+    assert re.search(r'conda:\s+"../environment.yaml"', body)
+
+
 def test_the_environment_runs_the_pinned_versions():
     done = subprocess.run(
         [sys.executable, "-m", "pip", "freeze", "--exclude-editable"], capture_output=True, text=True, check=True

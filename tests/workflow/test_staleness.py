@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 import yaml
-from conftest import SIMULATION, TABLES
+from conftest import ROOT, SIMULATION, TABLES
 
 from metafusion.workflow.layout import LAYOUT
 
@@ -163,6 +163,17 @@ SETTINGS = {
         drawn_cohort(target_scaling="none"),
         in_one("drawn", "extract_latents", *TRAINED),
     ),
+    "measures": ({"tiny": {"metrics": ["log_loss", "accuracy"]}}, in_one("tiny", *LATER)),
+    "checks of the data": ({"tiny": {"checks": {"auc": 0.9}}}, in_one("tiny", "describe_data")),
+    "representations": (
+        {"tiny": {"representations": TABLES["representations"] | {"blood": ["raw", 3, "absent"]}}},
+        in_one("tiny", "extract_latents", *TRAINED),
+    ),
+    # The other families stay as they are.
+    "one comparator more": (
+        {"tiny": {"comparators": ["networks", "linear", "boosting"]}},
+        in_one("tiny", "train_comparators", *LATER),
+    ),
     # Figures name the protocol.
     "as published with every key given": (published(), in_one("tiny", "draw_figures")),
     "as published in one key of the ensembles": (published(ensemble=["independent_list"]), in_one("tiny", *LATER)),
@@ -192,6 +203,39 @@ def test_a_changed_setting_reruns_what_reads_it(finished, key):
             path.write_text(text)
 
 
+ORDER = [
+    "preprocess_chunk",
+    "assemble_samples",
+    "split_samples",
+    "describe_data",
+    "extract_latents",
+    "train_cohort",
+    "train_comparators",
+    "stack_students",
+    "evaluate_block",
+    "aggregate_tables",
+    "draw_figures",
+]
+
+
+def in_words(expected):
+    """The rules of an edit as the page on architecture lists them."""
+    tiny, drawn = ({rule for rule, one in expected if one == name} for name in ("tiny", "drawn"))
+    remarks = dict.fromkeys(tiny - drawn, " (where students are stacked)")
+    remarks |= dict.fromkeys(drawn - tiny, " (where networks extract)")
+    only_one = not tiny or not drawn
+    named = [f"`{rule}`{'' if only_one else remarks.get(rule, '')}" for rule in ORDER if rule in tiny | drawn]
+    return ", ".join(named) or "nothing"
+
+
+def test_the_page_on_architecture_says_what_each_of_these_edits_reruns():
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = dict(re.findall(r"^\| (.*?) \| (.*?) \|$", page.partition("| edit | runs again |")[2], flags=re.MULTILINE))
+    expected = {f"`{module}`": in_words(rules) for module, rules in EDITS.items()}
+    expected |= {key: in_words(rules) for key, (_, rules) in SETTINGS.items()}
+    assert {edit: rows.get(edit) for edit in expected} == expected
+
+
 def test_how_a_training_runs_is_no_part_of_its_result(finished):
     settings = ("checkpoint_minutes=3", "memory_mb=9000", "gpu_memory_share=0.5", "cuda_graphs=false")
     assert would_rerun(finished, "--config", *settings) == set()
@@ -203,9 +247,13 @@ def test_the_precision_of_a_gpu_matters_where_networks_may_be_trained_on_one(fin
     assert would_rerun(finished, "--config", "tf32=true") == expected
 
 
-def test_the_profile_for_gpus_asks_for_one_where_networks_are_trained_on_it(finished):
-    profile = str(finished.repository / "profiles/gpu")
-    printed = finished.succeed("--dry-run", "--workflow-profile", profile)
+@pytest.mark.parametrize("way", ["profile", "auto"])
+def test_networks_are_trained_on_a_gpu_where_there_are_some(finished, way):
+    options = {
+        "profile": ["--workflow-profile", str(finished.repository / "profiles/gpu")],
+        "auto": ["--resources", "gpu=2", "--forceall"],
+    }
+    printed = finished.succeed("--dry-run", *options[way])
     asking = set()
     for rule, text in re.findall(r"^(?:local)?rule (\w+):(.*?)(?=^\[|\Z)", printed, flags=re.MULTILINE | re.DOTALL):
         experiment = re.search(r"experiment=(\w+)", text)
