@@ -44,7 +44,7 @@ slurm: env
 	$(BIN)/python -m pytest -m slurm tests/workflow/test_slurm.py
 
 faults: env
-	$(BIN)/python -m pytest -m faults tests/faults
+	$(BIN)/python -m pytest -m faults tests
 
 clean:
 	rm -rf .venv results resources logs .snakemake

@@ -562,6 +562,7 @@ STRONG = {
         "stacking_epochs": 0,
     },
     "split": {"cross_fitting": 5},
+    "comparators": ["networks", "linear", "tuned"],
 }
 """What suits a few hundred samples: students that are held back, and nothing chosen on one small part."""
 AS_PUBLISHED_SIMULATION = {"interaction_coefficients": "integers", "random_streams": "reseeded"}

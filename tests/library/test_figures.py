@@ -32,7 +32,7 @@ def summary_of(values):
 
 def test_every_family_of_methods_has_a_colour_of_its_own():
     names = ["meta_fusion", "independent_best_single", "early_fusion", "ridge_regression", "prior", "gradient_boosting"]
-    families = {family_of(name) for name in [*names, "cooperative_joint"]}
+    families = {family_of(name) for name in [*names, "cooperative_joint", "tuned_boosting"]}
     assert families == set(figures.COLOURS) == set(figures.FAMILIES)
     assert len(set(figures.COLOURS.values())) == len(families)
 

@@ -3,7 +3,8 @@
 import pytest
 from conftest import TABLES, Study, write_tables
 
-pytestmark = pytest.mark.workflow
+# Beside make faults, as it runs whole workflows twice for a key that few set.
+pytestmark = [pytest.mark.workflow, pytest.mark.faults]
 
 MRI = {
     "title": "A tiny simulated cohort",

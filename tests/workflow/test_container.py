@@ -1,6 +1,8 @@
 """Jobs in a container: each in the image that the configuration names. A stand-in for apptainer notes what it runs."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,9 @@ def test_every_job_runs_in_the_image_that_is_named(tables_study, tmp_path, monke
         program.parent.mkdir(exist_ok=True)
         program.write_text(STAND_IN.format(notes=notes, image=image))
         program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    # What a container would have of its own: a Python with all requirements.
+    own = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{own}:{os.environ['PATH']}")
     options = ("--sdm", "apptainer", "--config", f"container={image}")
     tables_study.succeed("--until", "preprocess_chunk", *options)
     ran = [line for line in notes.read_text().splitlines() if line.startswith("exec")]
