@@ -573,8 +573,11 @@ def confusions(table: pd.DataFrame, seeds: int, words: Words) -> Figure:
         classes = list(dict.fromkeys(table["true"]))
         longest = max(map(len, classes))
         size, columns = 0.9 + 0.42 * len(classes), min(MOST_PANELS, len(methods))
-        rows = -(-len(methods) // columns)
-        figure, grid = panels(1.6 + columns * size, 1 + rows * (size + 0.35), columns, rows, sharex=True, sharey=True)
+        rows, upright = -(-len(methods) // columns), longest > SHORT
+        # Room for a title of two lines, and for the names of classes where they stand upright.
+        words_high = 0.4 + (0.055 * longest if upright else 0)
+        height = 1 + rows * (size + words_high)
+        figure, grid = panels(1.6 + columns * size, height, columns, rows, sharex=True, sharey=True)
         for axes, method in zip(grid, methods, strict=False):
             here = table[table["method"] == method]
             rates = here.pivot(index="true", columns="given", values="rate").loc[classes, classes].to_numpy()
@@ -583,7 +586,7 @@ def confusions(table: pd.DataFrame, seeds: int, words: Words) -> Figure:
                 text = "–" if np.isnan(value) else f"{value:.2f}"
                 axes.text(column, row, text, ha="center", va="center", color="w" if value > 0.5 else "k", fontsize=7)
             axes.set_title(f"{method}\n{here['information_bits'].iloc[0]:.2f} bits", fontsize=7.5)
-            axes.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90 if longest > SHORT else 0)
+            axes.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90 if upright else 0)
             axes.set_yticks(range(len(classes)), classes, fontsize=7)
             axes.tick_params(labelbottom=True, length=0)
             axes.spines[:].set_visible(False)
