@@ -229,7 +229,8 @@ def test_jobs_without_memory_say_so_and_can_be_run_again(done, undisturbed, spoi
         said = done.fail(*TABLES, "--forcerun", rule, "--until", rule)
         count("job out of memory")
         assert f"ERROR in {rule} (experiment tiny, block 1):\nout of memory" in said, said
-    spoil()
+        spoil()
+        done.succeed(*TABLES, "--forcerun", rule, "--until", rule)
     done.finish()
     done.assert_same_as(undisturbed)
 
