@@ -13,7 +13,7 @@ from scipy.signal import welch
 
 from metafusion import examples
 from metafusion.config.load import load_experiment
-from metafusion.config.source import SIMULATED
+from metafusion.config.source import SIMULATED, called_simulated
 from metafusion.errors import UserError
 from metafusion.examples import generate, nwb, odor_rats, spike_times
 from metafusion.examples.__main__ import main
@@ -336,3 +336,6 @@ def test_data_are_called_simulated_as_long_as_the_file_lies_there_that_says_so(t
     assert not source.simulated
     (place / SIMULATED).write_text("")
     assert source.simulated
+    # Four folders above a recording, as in BIDS with sessions, and no further.
+    assert called_simulated([place / "sub-1/ses-1/eeg/part/a.edf"])
+    assert not called_simulated([place / "sub-1/ses-1/eeg/part/of/a.edf"])
