@@ -80,6 +80,32 @@ def whole(path: str | Path) -> Callable[[], Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def whole_folder(path: str | Path) -> Callable[[], Path]:
+    """Yield an empty hidden folder beside ``path``, which takes its place only if all went well.
+
+    Raises
+    ------
+    UserError
+        ``path`` is there already, or the disk or the quota is full, or it is read-only.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{path}: is there already, and nothing is overwritten; move it away, or choose another folder")
+    try:
+        _delete(unfinished)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        os.rename(unfinished, path)
+    except OSError as error:
+        if said := _no_room(error):
+            raise UserError(f"{path}: {said}, then run again") from None
+        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def _delete(folder: Path) -> None:
     if folder.is_file():
         folder.unlink()

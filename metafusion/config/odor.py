@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
-from metafusion.config.source import Positive, Source
+from metafusion.config.source import Positive, Source, called_simulated
 from metafusion.config.trials import SignalFeatures, SpikeFeatures, Window, exact
 
 ODORS = ("A", "B", "C", "D", "E")
@@ -255,6 +255,10 @@ class OdorRats(OdorTask):
     @property
     def prefix_of_files(self) -> str:
         return self.prefix or super().prefix_of_files
+
+    @property
+    def simulated(self) -> bool:
+        return called_simulated(self.user_files)
 
     @property
     def user_files(self) -> list[Path]:

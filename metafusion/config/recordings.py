@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from metafusion.config.base import Settings
 from metafusion.config.bids import sample_name, with_prefix
-from metafusion.config.source import Code, Source
+from metafusion.config.source import Code, Source, called_simulated
 from metafusion.config.trials import (
     Cleaning,
     ModalityName,
@@ -418,6 +418,10 @@ class Recordings(Source):
     @cached_property
     def user_files(self) -> list[Path]:
         return list(dict.fromkeys(file for one in self.found.values() for run in one.recordings for file in run.files))
+
+    @property
+    def simulated(self) -> bool:
+        return called_simulated(self.user_files)
 
     def settings_of(self, modality: str, chunk: str) -> dict[str, Any]:
         # Which files those of a session are is said by its inputs.

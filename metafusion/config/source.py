@@ -1,5 +1,6 @@
 """The base of all kinds of source: what the workflow must know of them before it reads data."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -23,6 +24,16 @@ Code = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int
 
 TRUTH = "truth"
 """Name of the table of true latent variables beside the modalities' features; for an oracle only."""
+
+
+SIMULATED = "SIMULATED.txt"
+"""File beside a user's files, or in a folder above them, that says that they are simulated. What is made of them then
+says so, too. :mod:`metafusion.examples` writes it."""
+
+
+def called_simulated(files: Iterable[Path]) -> bool:
+    """Return whether :data:`SIMULATED` lies beside some of these files, or up to four folders above."""
+    return any((folder / SIMULATED).exists() for folder in {up for file in files for up in file.parents[:5]})
 
 
 class Source(Settings):

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
 from metafusion.config.recordings import ChannelType, RecordedChannels, Recording, SafeName
-from metafusion.config.source import Code, Positive, Source
+from metafusion.config.source import Code, Positive, Source, called_simulated
 from metafusion.config.trials import (
     Cleaning,
     ModalityName,
@@ -138,6 +138,10 @@ class SpikeSource(Source):
     @property
     def modality_names(self) -> list[str]:
         return [*self.spikes, *self.signals]
+
+    @property
+    def simulated(self) -> bool:
+        return called_simulated(self.user_files)
 
     @property
     def span(self) -> Window:

@@ -69,10 +69,10 @@ def write_epochs(epochs: mne.BaseEpochs, path: str | Path) -> None:
     """Write trials as FIF in single precision; the same trials give the same bytes."""
     with whole(path) as unfinished:
         epochs.save(unfinished, verbose="WARNING")
-        _forget_machine(unfinished)
+        forget_machine(unfinished)
 
 
-def _forget_machine(path: Path) -> None:
+def forget_machine(path: Path) -> None:
     """Set machine and time in the identifiers of a FIF file to zero: they differ between runs and say who ran it."""
     with open(path, "r+b") as file:
         for position, type_ in list(_tags(file)):

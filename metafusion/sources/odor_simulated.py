@@ -115,8 +115,8 @@ def lfp(source: OdorSimulated, odors: np.ndarray) -> np.ndarray:
     """
     draw = np.random.default_rng([source.random_state, 1])
     count, channels, times = len(odors), source.channels, centres()
-    common = _pink(draw, (count, 1, BINS))
-    values = BACKGROUND * (np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * _pink(draw, (count, channels, BINS)))
+    common = pink(draw, (count, 1, BINS))
+    values = BACKGROUND * (np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * pink(draw, (count, channels, BINS)))
     response = responses(source.lfp_alike)[odors]
     for frequency, (amplitude, width) in BURSTS.items():
         # How much of the burst each tetrode has, and where in the wave it is, by odour.
@@ -130,8 +130,8 @@ def lfp(source: OdorSimulated, odors: np.ndarray) -> np.ndarray:
     return values.transpose(0, 2, 1).astype(np.float32)
 
 
-def _pink(draw: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw noise along the last axis whose power falls as 1/f, with a variance of 1 (on average)."""
+def pink(draw: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw noise along the last axis whose power falls as 1/f, with a variance of 1 (on average), at any rate."""
     frequencies = np.fft.rfftfreq(shape[-1], WIDTH)
     gain = np.zeros(len(frequencies))
     gain[1:] = frequencies[1:] ** -0.5

@@ -14,14 +14,12 @@ from pynwb.ecephys import LFP, ElectricalSeries
 from pynwb.file import Subject
 from scipy.signal import resample_poly
 
-from metafusion.config.load import load_experiment
 from metafusion.config.spikes import Nwb
 from metafusion.errors import UserError
 from metafusion.sources import nwb
 from metafusion.sources.nwb import assemble, preprocess
 from metafusion.sources.trials import read_session
 
-ROOT = Path(__file__).parents[2]
 RATE = 250.0
 ONSETS = np.arange(20.0, 28.0)
 """Trials of 0.5 s."""
@@ -374,9 +372,3 @@ def test_sessions_are_joined_if_their_units_are_said_to_be_the_same(tmp_path):
     assembled = assemble(source, None, {"session": folders})
     assert assembled.samples["session"].tolist() == ["a"] * 8 + ["b"] * 8
     assert pd.Series(assembled.features["spikes"]["sample"]).is_unique
-
-
-def test_the_example_is_a_valid_experiment():
-    experiment = load_experiment(ROOT / "config" / "experiments" / "nwb_session.yaml")
-    assert experiment.source.kind == "nwb"
-    assert set(experiment.representations) <= set(experiment.source.modality_names)

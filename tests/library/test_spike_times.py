@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from metafusion.config.load import load_experiment
 from metafusion.config.spikes import SpikeTimes
 from metafusion.errors import UserError
 from metafusion.files import read_table
@@ -17,7 +16,6 @@ from metafusion.samples import Assembled, check
 from metafusion.sources.spike_times import assemble, preprocess
 from metafusion.sources.trials import read_session
 
-ROOT = Path(__file__).parents[2]
 RATE = 200.0
 ONSETS = np.arange(1.0, 9.0)
 """Trials of 0.5 s, each a second after the other, of the classes A and B in turn."""
@@ -555,9 +553,3 @@ def test_a_new_session_leaves_the_others_as_they_are(lab):
 def test_settings_that_do_not_fit_each_other_are_refused(lab, settings, message):
     with pytest.raises(ValidationError, match=message):
         lab.source(**settings)
-
-
-def test_the_example_is_a_valid_experiment():
-    experiment = load_experiment(ROOT / "config" / "experiments" / "spikes_and_lfp.yaml")
-    assert experiment.source.kind == "spike_times"
-    assert set(experiment.representations) <= set(experiment.source.modality_names)
