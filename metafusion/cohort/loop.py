@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from metafusion.cohort.losses import divergence_of, mean_where, task_losses
-from metafusion.cohort.networks import Convolution, Layers, Network, dropout_masks, initial_state, layers_of, stream
+from metafusion.cohort.networks import (
+    Convolution,
+    Layers,
+    Network,
+    dropout_masks,
+    initial_state,
+    layers_of,
+    shrink,
+    stream,
+)
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.teachers import choose_penalty, inverse_weights, teaching_weights
 from metafusion.config.models import Cohort, Task
@@ -174,7 +183,7 @@ class _Student(nn.Module):
         )
         self.head = _sequence(layers_of(state, "head"), ends_in_relu=False)
         self.load_state_dict(state)
-        decayed = [parameter for name, parameter in self.named_parameters() if name.endswith("weight")]
+        self.weights = decayed = [parameter for name, parameter in self.named_parameters() if name.endswith("weight")]
         others = [parameter for name, parameter in self.named_parameters() if name.endswith("bias")]
         groups = [{"params": decayed, "weight_decay": network.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
@@ -186,6 +195,13 @@ class _Student(nn.Module):
     def keep(self) -> None:
         """Remember the present state as the best."""
         self.best = copy.deepcopy(self.state_dict()), copy.deepcopy(self.optimiser.state_dict())
+
+    def step(self, loss: Tensor, learning_rate: float) -> None:
+        """Learn from a loss: a step of AdamW, and one of the weights towards 0."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        shrink(self.weights, learning_rate * self.network.sparsity)
 
     def forward(self, data: Data, rows: Tensor, masks: list[Tensor] | None = None) -> Tensor:
         inputs = []
@@ -334,9 +350,7 @@ def _train_at(
                     pull = divergence_of(i, outputs[i], peers, teaching * alive, seen, task, settings.normaliser)
                     sums[1, i] += int(seen[i].sum()) * float(pull.detach())
                     loss = loss + penalty * pull
-                student.optimiser.zero_grad()
-                loss.backward()
-                student.optimiser.step()
+                student.step(loss, settings.learning_rate)
         validation = np.array([student.validation_loss(data, task) for student in students])
         for student, loss in zip(students, validation, strict=True):
             student.alive = student.alive and bool(np.isfinite(loss))

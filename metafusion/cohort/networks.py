@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metafusion.cohort.students import Student
-from metafusion.config.models import Cohort, Representations
+from metafusion.config.models import Cohort, Head, Representations
 
 Layers = list[tuple[Tensor, Tensor]]
 """Weight (units, inputs) and bias (units,) of each layer of an extractor."""
@@ -96,13 +96,14 @@ class Network:
     branches : tuple of Branch
     hidden : tuple of int
         Widths of the head's hidden layers.
-    weight_decay, dropout : float
+    weight_decay, sparsity, dropout : float
     """
 
     name: str
     branches: tuple[Branch, ...]
     hidden: tuple[int, ...]
     weight_decay: float = 0.0
+    sparsity: float = 0.0
     dropout: float = 0.0
 
 
@@ -134,7 +135,8 @@ def networks_of(
             used.add(view)
             branches.append(_branch(*view, representations.get(view[0]), first))
         head = student.head or settings.heads[0]
-        networks.append(Network(student.name, tuple(branches), tuple(head.hidden), head.weight_decay, head.dropout))
+        held = head.model_dump(exclude={"hidden"}, include=set(Head.model_fields))
+        networks.append(Network(student.name, tuple(branches), tuple(head.hidden), **held))
     return networks
 
 
@@ -247,6 +249,14 @@ def layers_of(state: dict[str, Tensor], prefix: str) -> Layers:
         if name.startswith(f"{prefix}.") and name.endswith(".weight")
     )
     return [(state[f"{prefix}.{depth}.weight"], state[f"{prefix}.{depth}.bias"]) for depth in depths]
+
+
+@torch.no_grad()
+def shrink(weights: list[Tensor], threshold: float) -> None:
+    """Move weights towards 0 in place, all by the same, where they stay (soft threshold)."""
+    if threshold:
+        for weight in weights:
+            weight.copy_(functional.softshrink(weight, threshold))
 
 
 def dropout_masks(

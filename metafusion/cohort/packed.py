@@ -5,7 +5,7 @@ masked. Nothing couples two students but the divergence, and nothing couples two
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -611,12 +611,18 @@ class _Adam:
             taken = [best[s, p, users[name][u]] for name, (s, p, u) in self.places]
             self.counter = torch.stack(taken).float().to(device)
         rate = run.settings.learning_rate
-        self.decays = {}
-        for name, tensor in named.items():
-            users = run.program.users[name].tolist()
-            factors = torch.tensor([1 - rate * run.group.networks[k].weight_decay for k in users], dtype=tensor.dtype)
-            if ".weight" in name and (factors != 1).any():
-                self.decays[name] = factors.reshape(-1, *[1] * (tensor.ndim - 3)).to(device)
+        self.decays = self._by_user("weight_decay", lambda decay: 1 - rate * decay)
+        self.shrinks = self._by_user("sparsity", lambda sparsity: rate * sparsity)
+
+    def _by_user(self, what: str, change: Callable[[Tensor], Tensor]) -> Parameters:
+        """Return what a setting of the network does to each student's weights, where it does something."""
+        found = {}
+        for name, tensor in self.run.parameters.items():
+            users = self.run.program.users[name].tolist()
+            own = torch.tensor([getattr(self.run.group.networks[k], what) for k in users], dtype=torch.float64)
+            if ".weight" in name and own.any():
+                found[name] = change(own).to(tensor.dtype).reshape(-1, *[1] * (tensor.ndim - 3)).to(tensor.device)
+        return found
 
     @torch.no_grad()
     def __call__(self) -> None:
@@ -640,6 +646,9 @@ class _Adam:
             eps=1e-8,
             maximize=False,
         )
+        for name, threshold in self.shrinks.items():
+            # Soft thresholds that differ along an axis, in place: what is nearer to 0 than that is taken to 0.
+            named[name].sub_(named[name].clamp(-threshold, threshold))
         for tensor in named.values():
             tensor.grad = None
 

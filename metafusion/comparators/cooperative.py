@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from metafusion import ensembles
 from metafusion.cohort.loop import Data, refuse_blind
-from metafusion.cohort.networks import Network, dropout_masks, initial_state, layers_of, networks_of, stream
+from metafusion.cohort.networks import Network, dropout_masks, initial_state, layers_of, networks_of, shrink, stream
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
 from metafusion.cohort.train import unit_of
@@ -145,9 +145,12 @@ class _Member:
         self.network, self.data, self.seen = network, data, data.seen_by(network)
         state = initial_state(network, data.widths, data.outputs, settings.stream_of(seed), {}, data.dtype)
         self.layers = layers_of(state, "head")
-        weights, biases = ([layer[place].requires_grad_() for layer in self.layers] for place in (0, 1))
-        self.parameters = [*weights, *biases]
-        groups = [{"params": weights, "weight_decay": network.weight_decay}, {"params": biases, "weight_decay": 0.0}]
+        self.weights, biases = ([layer[place].requires_grad_() for layer in self.layers] for place in (0, 1))
+        self.parameters = [*self.weights, *biases]
+        groups = [
+            {"params": self.weights, "weight_decay": network.weight_decay},
+            {"params": biases, "weight_decay": 0.0},
+        ]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.inputs = torch.cat([data.views[branch.key] for branch in network.branches], dim=1)
         self.keep()
@@ -274,6 +277,7 @@ class _Cooperation:
         for parameter, gradient in zip(member.parameters, gradients, strict=True):
             parameter.grad = gradient
         member.optimiser.step()
+        shrink(member.weights, self.settings.learning_rate * member.network.sparsity)
 
 
 def _linear(data: SeedData, modalities: list[str], agreement: float) -> list[np.ndarray]:

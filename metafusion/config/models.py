@@ -399,6 +399,13 @@ class Head(Settings):
         allow_inf_nan=False,
         description="Decoupled weight decay (AdamW) of the student's weights; biases have none.",
     )
+    sparsity: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How far each step moves the student's weights towards 0, where they stay (lasso), in shares of "
+        "the learning rate; biases are not moved. With weight_decay, an elastic net.",
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of a hidden layer's units that is left out.")
 
     @property
@@ -406,7 +413,8 @@ class Head(Settings):
         """A name made of what the head is: ``linear``, ``64_32``, ``64_32_decay0.1_dropout0.5``."""
         widths = "_".join(map(str, self.hidden)) or "linear"
         decay = f"_decay{self.weight_decay:g}" if self.weight_decay else ""
-        return widths + decay + (f"_dropout{self.dropout:g}" if self.dropout else "")
+        sparse = f"_sparse{self.sparsity:g}" if self.sparsity else ""
+        return widths + decay + sparse + (f"_dropout{self.dropout:g}" if self.dropout else "")
 
 
 class Cohort(Head):
@@ -414,8 +422,8 @@ class Cohort(Head):
 
     more_heads: list[Head] = Field(
         default=[],
-        description="Further heads, each a mapping with 'hidden', 'weight_decay', 'dropout'. Every combination of "
-        "representations has a student with each head; the comparators use the one above.",
+        description="Further heads, each a mapping with 'hidden', 'weight_decay', 'sparsity', 'dropout'. Every "
+        "combination of representations has a student with each head; the comparators use the one above.",
     )
     epochs: Size = Field(default=30, description="Epochs, the same for every penalty and every network.")
     batch_size: Size = Field(default=64, description="Samples in a mini-batch.")
@@ -509,7 +517,7 @@ class Cohort(Head):
     @property
     def heads(self) -> list[Head]:
         """All heads, the main one first."""
-        main = Head(hidden=self.hidden, weight_decay=self.weight_decay, dropout=self.dropout)
+        main = Head(**{name: getattr(self, name) for name in Head.model_fields})
         return [main, *self.more_heads]
 
     def stream_of(self, seed: int) -> str:
@@ -541,10 +549,10 @@ STRONG = {
         "weight_decay": 0.3,
         "dropout": 0.0,
         "more_heads": [
-            {"hidden": [], "weight_decay": 1.0},
             {"hidden": [], "weight_decay": 3.0},
-            {"hidden": [], "weight_decay": 10.0},
-            {"hidden": [32], "weight_decay": 1.0, "dropout": 0.5},
+            {"hidden": [], "weight_decay": 0.3, "sparsity": 0.2},
+            {"hidden": [32], "weight_decay": 0.3, "sparsity": 0.1, "dropout": 0.5},
+            {"hidden": [32], "weight_decay": 0.3, "sparsity": 0.2, "dropout": 0.5},
         ],
         "epochs": 40,
         "batch_size": 32,

@@ -403,6 +403,22 @@ def test_weight_decay_shrinks_weights_and_spares_biases(engine, decay):
     assert 0 < moved <= 0.01 * steps * (1 + 1e-6)
 
 
+@by_each_engine
+def test_sparsity_takes_weights_to_zero_in_equal_steps_and_spares_biases(engine):
+    # As above: without a gradient, each step takes rate * sparsity off a weight's distance from 0, until it is there.
+    networks, chosen = cohort(hidden=[], penalties=[0], sparsity=6.0, epochs=3)
+    data = some_data(3, "regression", missing=0)
+    data.views["b", "raw"][:] = 0
+    start = loop.initial_state(networks[4], data.widths, 1, 3, {}, torch.float64)
+    trained = engine({3: data}, networks, chosen, "regression")[3]
+    steps, found = 2 * trained.best_epochs[0, 4], trained.weights[4]
+    before = start["head.0.weight"].numpy()
+    expected = np.sign(before) * np.maximum(np.abs(before) - 0.01 * 6 * steps, 0)
+    np.testing.assert_allclose(found["head.0.weight"], expected, rtol=1e-12)
+    assert 0 < (expected == 0).sum() < expected.size
+    assert float(found["head.0.bias"]) != 0
+
+
 # Epochs
 
 

@@ -537,9 +537,9 @@ def test_an_extractor_that_makes_nothing_is_not_learnt():
 
 
 def test_heads_are_named_by_what_they_are():
-    heads = [{"hidden": []}, {"hidden": [8], "weight_decay": 0.01}, {"dropout": 0.5}]
+    heads = [{"hidden": []}, {"hidden": [8], "weight_decay": 0.01, "sparsity": 0.2}, {"dropout": 0.5}]
     cohort = validate(Cohort, {"hidden": [16, 8], "more_heads": heads}, "f.yaml")
-    assert [head.name for head in cohort.heads] == ["16_8", "linear", "8_decay0.01", "64_32_dropout0.5"]
+    assert [head.name for head in cohort.heads] == ["16_8", "linear", "8_decay0.01_sparse0.2", "64_32_dropout0.5"]
 
 
 @pytest.mark.parametrize("heads", [[{"hidden": [64, 32]}], [{}], [{"hidden": [8]}, {"dropout": 0, "hidden": [8]}]])

@@ -415,7 +415,14 @@ def test_the_unit_of_a_scaled_target_does_not_matter(scheme):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"repetition": 1}, {"hidden": [5]}, {"epochs": 2, "warm_start": True}, {"dropout": 0.5}, {"weight_decay": 5.0}],
+    [
+        {"repetition": 1},
+        {"hidden": [5]},
+        {"epochs": 2, "warm_start": True},
+        {"dropout": 0.5},
+        {"weight_decay": 5.0},
+        {"sparsity": 1.0},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("scheme", SCHEMES)

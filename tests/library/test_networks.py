@@ -103,14 +103,14 @@ def test_every_convolution_is_followed_by_relu():
     torch.testing.assert_close(plan.apply(inputs, layers), expected)
 
 
-def test_every_head_has_its_own_depth_width_decay_and_dropout():
+def test_every_head_has_its_own_depth_width_decay_sparsity_and_dropout():
     networks, _ = cohort(
         {"a": Representations(sizes=["raw"])},
         weight_decay=0.1,
-        more_heads=[{"hidden": []}, {"hidden": [7], "dropout": 0.5}],
+        more_heads=[{"hidden": []}, {"hidden": [7], "dropout": 0.5, "sparsity": 0.2}],
     )
-    found = [(network.hidden, network.weight_decay, network.dropout) for network in networks]
-    assert found == [((5, 4), 0.1, 0.0), ((), 0.0, 0.0), ((7,), 0.0, 0.5)]
+    found = [(network.hidden, network.weight_decay, network.sparsity, network.dropout) for network in networks]
+    assert found == [((5, 4), 0.1, 0.0, 0.0), ((), 0.0, 0.0, 0.0), ((7,), 0.0, 0.2, 0.5)]
 
 
 # Initial weights

@@ -31,7 +31,7 @@ CONVOLVED_CHANNELS = {
     "a": Representations(sizes=[2], extractor="conv3d", shape=[2, 3, 1, 1], channels=[3], hidden=[3], fine_tune=True),
     "b": Representations(sizes=[1, "absent"], extractor="conv1d", shape=[1, 4], channels=[2], kernel=1),
 }
-HEADS = [{"hidden": []}, {"hidden": [7], "weight_decay": 0.3}, {"hidden": [5, 4], "dropout": 0.3}]
+HEADS = [{"hidden": []}, {"hidden": [7], "weight_decay": 0.3, "sparsity": 0.2}, {"hidden": [5, 4], "dropout": 0.3}]
 COHORTS = {
     "plain": (PLAIN, {}),
     "linear students": (PLAIN, {"hidden": []}),
@@ -57,7 +57,7 @@ COHORTS = {
     "last epoch": (PLAIN, {"kept_epoch": "last", "epochs": 9, "learning_rate": 0.3, "teaching": "none"}),
     "everything": (
         TUNED,
-        {"warm_start": True, "dropout": 0.2, "weight_decay": 0.1, "patience": 1, "normaliser": "all", "epochs": 2},
+        {"warm_start": True, "dropout": 0.2, "weight_decay": 0.1, "sparsity": 0.3, "patience": 1, "normaliser": "all"},
     ),
 }
 
@@ -120,6 +120,7 @@ def cohorts(draw):
         {
             "hidden": st.lists(st.integers(1, 6), max_size=2),
             "weight_decay": st.sampled_from([0.0, 0.2]),
+            "sparsity": st.sampled_from([0.0, 0.5]),
             "dropout": st.sampled_from([0.0, 0.3]),
         }
     )

@@ -54,7 +54,7 @@ MIXED = {
 RUNS = {
     "plain": {},
     "several penalties together": {"penalties": [0, 0.5, 1, 3]},
-    "dropout and decay": {"dropout": 0.4, "weight_decay": 0.1},
+    "dropout, decay and sparsity": {"dropout": 0.4, "weight_decay": 0.1, "sparsity": 0.5},
     "adaptive": {"teaching": "adaptive", "exponent": 2},
     "patience": {"patience": 1, "learning_rate": 0.1, "epochs": 6},
     "warm start": {"warm_start": True, "penalties": [0, 1, 3]},
