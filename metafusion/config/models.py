@@ -565,7 +565,7 @@ STRONG = {
         "selection": "bagged",
         "average": "probabilities",
         "calibration": "temperature",
-        "shrinkage": [0.0, 0.25, 0.5],
+        "keep": 0.25,
         "stacked_average": True,
         "stacking_epochs": 0,
     },
@@ -890,7 +890,7 @@ STRONG_SWITCHES = {
     "undecided": {"cohort": {key: STRONG["cohort"][key] for key in UNDECIDED}},
     "probabilities": {"ensemble": {"average": "probabilities"}},
     "calibration": {"ensemble": {"average": "probabilities", "calibration": "temperature"}},
-    "bagged": {"ensemble": {key: STRONG["ensemble"][key] for key in ("selection", "average", "shrinkage")}},
+    "bagged": {"ensemble": {key: STRONG["ensemble"][key] for key in ("selection", "average", "keep")}},
     "strong": {
         "protocol": "strong",
         **STRONG,
