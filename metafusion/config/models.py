@@ -799,6 +799,18 @@ class Experiment(Settings):
             raise ValueError("comparators: 'oracle' needs 'kind: simulation', whose latent variables are known")
         return self
 
+    @model_validator(mode="after")
+    def _simulated_target_fits(self) -> "Experiment":
+        if self.source.kind != "simulation":
+            return self
+        if self.task == "classification" and not self.source.classes:
+            raise ValueError(
+                "source.classes: 'task: classification' needs the share of each class, such as [0.5, 0.5]"
+            )
+        if self.task == "regression" and self.source.classes:
+            raise ValueError("source.classes: 'task: regression' has no classes; remove the key, or change the task")
+        return self
+
     @field_validator("metrics", "comparators")
     @classmethod
     def _once_each(cls, names: list[str]) -> list[str]:

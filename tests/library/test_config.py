@@ -595,11 +595,27 @@ def test_a_channel_group_without_any_feature_is_refused():
         ({"private_latents": [0, 0]}, "there must be at least one latent variable"),
         ({"private_latents": [3, 0]}, "private_latents: modality 'second' has no latent variable to observe"),
         ({"private_latents": [-1, 3]}, "private_latents.0: Input should be greater than or equal to 0; found -1"),
+        ({"classes": [0.5, 0.4]}, "classes: shares of two classes or more must sum to 1, found [0.5, 0.4]"),
+        ({"response_noise": 1.5}, "response_noise: Input should be less than or equal to 1; found 1.5"),
     ],
 )
 def test_a_simulation_without_variables_or_latents_is_refused(wrong, words):
     with pytest.raises(UserError, match=re.escape(words)):
         validate(Simulation, {"kind": "simulation"} | wrong, "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("task", "shares", "words"),
+    [
+        ("classification", [], "'task: classification' needs the share of each class"),
+        ("regression", [0.5, 0.5], "'task: regression' has no classes"),
+    ],
+)
+def test_classes_of_a_simulation_must_fit_the_task(task, shares, words):
+    content = read_yaml(EXPERIMENTS / "simulation_classes.yaml") | {"task": task}
+    content["source"] |= {"classes": shares}
+    with pytest.raises(UserError, match=words):
+        validate(Experiment, content, "f.yaml")
 
 
 FOUR = {
