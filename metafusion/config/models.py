@@ -1,5 +1,6 @@
 """The models of ``config/config.yaml`` and of one experiment."""
 
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
@@ -220,6 +221,12 @@ class Split(Settings):
         default=None,
         description="With 'scheme: repeated', how many subjects (or samples, see 'unit') each seed uses, drawn anew "
         "with the class proportions of all where 'stratify'; for learning curves. null: all.",
+    )
+    untested_units: Size | None = Field(
+        default=None,
+        description="For learning curves: how many subjects (or samples, see 'unit') each seed keeps of those that it "
+        "does not test, with the class proportions of all where 'stratify'. The test part stays whole, and 50 are "
+        "among the 100 of the same seed. 'experiment@100' is the experiment with this. null: all.",
     )
     cross_fitting: Annotated[int, Field(ge=0)] = Field(
         default=0,
@@ -689,7 +696,8 @@ class Experiment(Settings):
     @field_validator("variants")
     @classmethod
     def _no_switch(cls, variants: dict) -> dict:
-        taken = sorted(set(variants) & {*SWITCHES, *STRONG_SWITCHES, SHUFFLED, WINDOWS})
+        known = {*SWITCHES, *STRONG_SWITCHES, SHUFFLED, WINDOWS}
+        taken = sorted(name for name in variants if name in known or IS_SIZE.match(name))
         if taken:
             raise ValueError(
                 f"{', '.join(taken)}: taken by a switch between the protocols, or another variant that all experiments "
@@ -804,9 +812,7 @@ class Experiment(Settings):
         if self.source.kind != "simulation":
             return self
         if self.task == "classification" and not self.source.classes:
-            raise ValueError(
-                "source.classes: 'task: classification' needs the share of each class, such as [0.5, 0.5]"
-            )
+            raise ValueError("source.classes: 'task: classification' needs the share of each class, such as [0.5, 0.5]")
         if self.task == "regression" and self.source.classes:
             raise ValueError("source.classes: 'task: regression' has no classes; remove the key, or change the task")
         return self
@@ -906,6 +912,8 @@ OF_PROBABILITIES = ("average", "calibration")
 """Keys of the ensemble that have a meaning in classification only."""
 SHUFFLED = "shuffled"
 """The variant with shuffled labels, which every experiment has, too."""
+IS_SIZE = re.compile(r"[0-9]+$")
+"""A variant that is a number: so many units besides those that are tested."""
 WINDOWS = "windows"
 """Stands for every variant that slides the window along the trial."""
 
@@ -920,8 +928,8 @@ def with_variant(
     content : dict
         As read from the file, its own ``variants`` included.
     variant : str
-        A name of :data:`SWITCHES`, of the experiment's ``variants`` or of ``more``, :data:`SHUFFLED`, or several joined
-        by ``+``.
+        A name of :data:`SWITCHES`, of the experiment's ``variants`` or of ``more``, :data:`SHUFFLED`, a number, or
+        several joined by ``+``.
     more : dict of str to dict, optional
         Further variants, see :attr:`Experiment.window_changes`.
 
@@ -933,6 +941,9 @@ def with_variant(
     known = SWITCHES | STRONG_SWITCHES | {SHUFFLED: {}} | (content.get("variants") or {}) | (more or {})
     changed = {key: value for key, value in content.items() if key != "variants"}
     for name in variant.split("+"):
+        if IS_SIZE.match(name):
+            changed = _merged(changed, {"split": {"untested_units": int(name)}})
+            continue
         if name not in known:
             raise ValueError(f"no variant {name!r}; {did_you_mean(name, known)}")
         changes = known[name]

@@ -820,6 +820,14 @@ def test_variants_joined_by_plus_are_made_one_after_the_other():
     assert with_variant(content, "longer+long")["cohort"] == {"epochs": 9}
 
 
+def test_a_number_is_the_variant_with_so_many_units_besides_those_tested():
+    found = with_variant(SIMULATED, "50+strong")
+    assert found["split"]["untested_units"] == 50
+    assert validate(Experiment, found, "f.yaml").split.cross_fitting == 5
+    with pytest.raises(UserError, match="untested_units: Input should be greater than or equal to 1; found 0"):
+        validate(Experiment, with_variant(SIMULATED, "0"), "f.yaml")
+
+
 def test_a_variant_of_the_files_own_hides_a_switch_of_that_name():
     content = SIMULATED | {"variants": {"warm_start": {"cohort": {"epochs": 9}}}}
     assert with_variant(content, "warm_start")["cohort"] == {"epochs": 9}
@@ -929,9 +937,10 @@ def test_an_ablation_needs_two_experiments():
         validate(Study, {"experiments": ["one"], "comparisons": {"alone": comparison}}, "c.yaml")
 
 
-def test_a_variant_may_not_be_called_as_a_switch():
-    given = SIMULATED | {"variants": {"fit_on": {"representations": {"first": {"fit_on": "train"}}}}}
-    with pytest.raises(UserError, match="fit_on: taken by a switch between the protocols"):
+@pytest.mark.parametrize("name", ["fit_on", "100"])
+def test_a_variant_may_not_be_called_as_a_switch(name):
+    given = SIMULATED | {"variants": {name: {"representations": {"first": {"fit_on": "train"}}}}}
+    with pytest.raises(UserError, match=f"{name}: taken by a switch between the protocols"):
         validate(Experiment, given, "one.yaml")
 
 
