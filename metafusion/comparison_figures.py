@@ -4,7 +4,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
+from metafusion.benchmark import shown_by_size
 from metafusion.comparisons import (
     BINOMIAL,
     FIRST_TEACHING,
@@ -207,6 +209,53 @@ def permutation(table: pd.DataFrame, null: pd.DataFrame, words: Words) -> Figure
             f"(bar){dotted}{'. ' if warning else ''}{warning}"
         )
         head(figure, words, text)
+    return figure
+
+
+def by_size(table: pd.DataFrame, words: Words) -> Figure:
+    """Methods by the number of samples that they learn from, one panel a curve: mean over seeds, standard error.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.benchmark.sizes_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        here = table[table["metric"] == words.metric]
+        methods, curves = shown_by_size(here), list(dict.fromkeys(here["curve"]))
+        columns = min(MOST_COLUMNS, len(curves))
+        rows = -(-len(curves) // columns)
+        figure, grid = panels(1.2 + 2.9 * columns, 1.5 + 2.5 * rows, columns, rows)
+        for axes, curve in zip(grid, curves, strict=False):
+            for number, method in enumerate(methods):
+                one = here[(here["curve"] == curve) & (here["method"] == method)]
+                colour = LINES[number % len(LINES)]
+                axes.errorbar(
+                    one["samples"],
+                    one["mean"],
+                    one["se"].fillna(0),
+                    fmt="o-",
+                    ms=3.5,
+                    capsize=2,
+                    color=colour,
+                    label=method,
+                )
+            sizes = sorted(set(here.loc[here["curve"] == curve, "samples"]))
+            axes.set_xscale("log")
+            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_title(curve, fontsize=8)
+            axes.tick_params(labelsize=7.5)
+            axes.grid(alpha=0.3)
+        for axes in grid[len(curves) :]:
+            axes.set_visible(False)
+        figure.supxlabel("samples that are not tested", fontsize=9)
+        figure.supylabel(words.test_measure, fontsize=9)
+        figure.legend(
+            *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+        )
+        head(figure, words, f"mean and standard error over {over_seeds(here['seeds'])} seeds, with the same test parts")
     return figure
 
 

@@ -918,6 +918,19 @@ WINDOWS = "windows"
 """Stands for every variant that slides the window along the trial."""
 
 
+def without_size(experiment: str) -> str:
+    """Return what an experiment is called without the number of units that it is cut to.
+
+    Examples
+    --------
+    >>> without_size("eeg_scp@50+strong"), without_size("eeg_scp@50"), without_size("eeg_scp")
+    ('eeg_scp@strong', 'eeg_scp', 'eeg_scp')
+    """
+    stem, _, variant = experiment.partition("@")
+    others = "+".join(name for name in variant.split("+") if name and not IS_SIZE.match(name))
+    return f"{stem}@{others}" if others else stem
+
+
 def with_variant(
     content: dict[str, Any], variant: str, more: dict[str, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
@@ -1004,11 +1017,13 @@ def _labelled(given: Any) -> Any:
 class Comparison(Settings):
     """What is compared across experiments."""
 
-    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time"] = Field(
+    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time", "sets", "sizes"] = Field(
         description="'settings': methods and ensembles by experiment. 'ablation': the first experiment against its "
         "variants, paired by seed. 'penalties': who teaches (the first experiment's teaching, nobody, a variant's), by "
         "penalty. 'permutation': the first experiment against the second, the same with shuffled labels, with p "
-        "values. 'over_time': the same experiment in sliding windows, and if wanted the same with shuffled labels."
+        "values. 'over_time': the same experiment in sliding windows, and if wanted the same with shuffled labels. "
+        "'sets': methods by experiment, each paired with Meta Fusion by seed, and ranked over experiments. 'sizes': "
+        "methods by the number of samples, of experiments beside themselves cut to a number ('experiment@100')."
     )
     title: str = Field(description="One line for tables and figures.")
     experiments: Annotated[
