@@ -438,6 +438,12 @@ class Cohort(Head):
         description="What is kept of a student: its best epoch by the validation loss, or the last one. With 'last' "
         "and 'teaching: none' nothing is decided in training, and cross-fitting spares no fold for decisions.",
     )
+    balanced: bool = Field(
+        default=False,
+        description="Classification: whether every class counts alike in the task loss of students and of the networks "
+        "among the comparators, however rare it is in the training part. Their probabilities are then those of equal "
+        "classes.",
+    )
     target_scaling: Literal["standard", "none"] = Field(
         default="standard",
         description="Regression: 'standard' trains on z-scores of the target (mean and deviation of the training "
@@ -732,6 +738,8 @@ class Experiment(Settings):
         chosen = self.ensemble
         if self.task == "classification" and chosen.selection == "bagged" and chosen.average == "outputs":
             raise ValueError("ensemble: 'selection: bagged' averages probabilities; set 'average: probabilities', too")
+        if self.task == "regression" and self.cohort.balanced:
+            raise ValueError("cohort.balanced: only 'task: classification' has classes; remove it")
         if self.task == "regression" and chosen.calibration != "none":
             raise ValueError("ensemble.calibration: only 'task: classification' has probabilities; remove it")
         return self
