@@ -19,6 +19,7 @@ from metafusion.predictions import answers_of, long_predictions
 from metafusion.samples import PARTS
 from metafusion.subgroups import levels_of
 from metafusion.targets import classes_of, numbers_of, positive_number
+from metafusion.thresholds import with_thresholds
 
 REUSED = "meta_fusion_reused"
 """The greedy ensemble with the members of the chosen penalty's."""
@@ -55,7 +56,8 @@ def evaluate(
     members : DataFrame
         ``seed``, ``method``, ``student``, ``weight``.
     predictions : DataFrame
-        Of ensembles and comparators, see :func:`long_predictions`.
+        Of ensembles and comparators, see :func:`long_predictions`. With ``thresholds``, ``meta_fusion_thresholds``
+        is Meta Fusion with other decisions, see :func:`metafusion.thresholds.with_thresholds`.
     scores : DataFrame
         Of ensembles, comparators and students, see :func:`score`.
     """
@@ -66,6 +68,11 @@ def evaluate(
         parts, seed = cohort.parts, cohort.seed
         targets = _targets_of(samples, cohort, classes)
         answers, chosen = ensemble_answers(cohort, targets[_validation_of(cohort)], task, settings)
+        if settings.thresholds != "none":
+            known = (parts["part"] == "validation").to_numpy()
+            for name in ("meta_fusion", f"{INDEPENDENT}meta_fusion"):
+                decided = with_thresholds(answers[name], targets, known, cohort.fold)
+                answers[f"{name}_thresholds"] = decided
         for table in comparators:
             answers |= answers_of(table, seed, parts["sample"])
         _refuse_not_finite(answers, seed)

@@ -348,6 +348,11 @@ class Ensemble(Settings):
         description="Classification: 'temperature' divides each student's logits by a number that suits the samples "
         "that choose, before anything is averaged.",
     )
+    thresholds: Literal["none", "balanced_accuracy"] = Field(
+        default="none",
+        description="Classification: 'balanced_accuracy' adds the method meta_fusion_thresholds, whose classes are "
+        "raised by what is best for the balanced accuracy of the samples that choose; for rare classes.",
+    )
     stacked_average: bool = Field(
         default=False,
         description="Whether there is an ensemble with weights by non-negative least squares, too.",
@@ -738,6 +743,8 @@ class Experiment(Settings):
         chosen = self.ensemble
         if self.task == "classification" and chosen.selection == "bagged" and chosen.average == "outputs":
             raise ValueError("ensemble: 'selection: bagged' averages probabilities; set 'average: probabilities', too")
+        if self.task == "regression" and chosen.thresholds != "none":
+            raise ValueError("ensemble.thresholds: only 'task: classification' has decisions; remove it")
         if self.task == "regression" and self.cohort.balanced:
             raise ValueError("cohort.balanced: only 'task: classification' has classes; remove it")
         if self.task == "regression" and chosen.calibration != "none":

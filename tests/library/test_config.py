@@ -604,9 +604,16 @@ def test_a_simulation_without_variables_or_latents_is_refused(wrong, words):
         validate(Simulation, {"kind": "simulation"} | wrong, "f.yaml")
 
 
-def test_numbers_have_no_classes_to_balance():
-    with pytest.raises(UserError, match=r"cohort\.balanced: only 'task: classification' has classes"):
-        validate(Experiment, SIMULATED | {"cohort": {"balanced": True}}, "f.yaml")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cohort": {"balanced": True}}, "cohort.balanced: only 'task: classification' has classes"),
+        ({"ensemble": {"thresholds": "balanced_accuracy"}}, "ensemble.thresholds: only 'task: classification'"),
+    ],
+)
+def test_numbers_have_no_classes_to_balance(change, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        validate(Experiment, SIMULATED | change, "f.yaml")
 
 
 @pytest.mark.parametrize(
