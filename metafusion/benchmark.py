@@ -5,6 +5,7 @@ import re
 import pandas as pd
 
 from metafusion.comparisons import META, TABLES, in_order, markdown, markdown_heading, with_error, with_interval
+from metafusion.errors import UserError
 from metafusion.figures import Words, over_seeds
 from metafusion.methods import HIGHER_IS_BETTER, INDEPENDENT
 from metafusion.statistics import paired_differences, ranking, values_by_seed
@@ -181,6 +182,65 @@ def _against(rows: pd.DataFrame, sets: list[str]) -> pd.DataFrame:
             "Meta Fusion is": [standing(row.lead, row.lead_se) for row in rows.itertuples()],
         }
     )
+
+
+def switches_table(
+    scores: dict[str, pd.DataFrame], metrics: list[str], test_to_train: float | None = None
+) -> pd.DataFrame:
+    """Meta Fusion in an experiment and its variants, and what each variant changes, paired by seed.
+
+    Parameters
+    ----------
+    scores : dict of str to DataFrame
+        As in :func:`sets_table`; the first is the reference. Only seeds that all have are used.
+    metrics : list of str
+    test_to_train : float, optional
+        See :func:`metafusion.statistics.paired_differences`.
+
+    Returns
+    -------
+    DataFrame
+        ``metric``, ``experiment``, ``mean``, ``se``, ``seeds``; ``gain`` over the first experiment (positive: better),
+        ``low``, ``high``, ``p``, ``p_corrected`` (over the variants), missing in the first.
+
+    Raises
+    ------
+    UserError
+        The experiments have no seed in common.
+    """
+    first, tables = next(iter(scores)), []
+    for metric in metrics:
+        values = pd.DataFrame({name: values_by_seed(table, metric)[META] for name, table in scores.items()}).dropna()
+        if values.empty:
+            raise UserError(f"{', '.join(scores)}: no seed in common; give these experiments the same seeds")
+        sign = 1 if HIGHER_IS_BETTER[metric] else -1
+        found = paired_differences(sign * values, first, True, test_to_train).drop(columns=["reference", "seeds"])
+        found = found.rename(columns={"method": "experiment", "difference": "gain"})
+        told = pd.DataFrame({"experiment": values.columns, "mean": values.mean().to_numpy()})
+        told = told.assign(metric=metric, se=values.sem().to_numpy(), seeds=len(values))
+        tables.append(told.merge(found, on="experiment", how="left"))
+    columns = ["metric", "experiment", "mean", "se", "seeds", "gain", "low", "high", "p", "p_corrected"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def switches_markdown(table: pd.DataFrame, words: Words) -> str:
+    """Write :func:`switches_table` for GitHub: the main measure, rows are variants."""
+    here = table[table["metric"] == words.metric]
+    text = (
+        f"Meta Fusion: mean over {over_seeds(here['seeds'])} seeds (standard error), and the gain of each variant over "
+        "the first row, paired by seed, with its 95 % interval, positive where the variant is better; bold where p, "
+        "corrected by Holm's method over the rows, is below 0.05."
+    )
+    rows = [
+        {
+            "variant": row.experiment,
+            words.measure: with_error(row.mean, row.se),
+            "gain": with_interval(row.gain, row.low, row.high, row.p_corrected < 0.05),
+            "p (corrected)": "–" if pd.isna(row.p_corrected) else f"{row.p_corrected:.2g}",
+        }
+        for row in here[["experiment", "mean", "se", "gain", "low", "high", "p_corrected"]].itertuples()
+    ]
+    return "\n\n".join([markdown_heading(words, text), markdown(pd.DataFrame(rows))]) + "\n"
 
 
 def sizes_table(

@@ -212,6 +212,32 @@ def permutation(table: pd.DataFrame, null: pd.DataFrame, words: Words) -> Figure
     return figure
 
 
+def switches(table: pd.DataFrame, words: Words) -> Figure:
+    """What each variant changes of Meta Fusion: mean of the differences paired by seed, with its interval.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.benchmark.switches_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        here = table[(table["metric"] == words.metric) & table["gain"].notna()].iloc[::-1].reset_index(drop=True)
+        figure, (axes,) = panels(6.5, 1.5 + 0.3 * len(here))
+        errors = np.abs(here[["low", "high"]].to_numpy().T - here["gain"].to_numpy())
+        axes.errorbar(here["gain"], here.index, xerr=np.nan_to_num(errors), fmt="none", capsize=2.5, ecolor="k", lw=1)
+        sure = here["p_corrected"] < 0.05
+        for mask, face in ((sure, COLOURS["cohort"]), (~sure, "w")):
+            axes.plot(here["gain"][mask], here.index[mask], "o", ms=5, mfc=face, mec=COLOURS["cohort"])
+        axes.axvline(0, color="k", lw=0.8)
+        axes.set_yticks(here.index, here["experiment"])
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel(f"gain of Meta Fusion in test {words.measure} (right of 0: better)")
+        seeds = over_seeds(table["seeds"])
+        head(figure, words, f"mean over {seeds} seeds, 95 % interval; filled: p < 0.05, corrected")
+    return figure
+
+
 def by_size(table: pd.DataFrame, words: Words) -> Figure:
     """Methods by the number of samples that they learn from, one panel a curve: mean over seeds, standard error.
 

@@ -72,6 +72,7 @@ def make(kind: str, given: Material) -> Made:
         "over_time": _over_time,
         "sets": _sets,
         "sizes": _sizes,
+        "switches": _switches,
     }[kind](given)
 
 
@@ -128,6 +129,11 @@ def _sets(given: Material) -> Made:
 def _sizes(given: Material) -> Made:
     table = benchmark.sizes_table(given.scores, given.splits, given.curves, given.metrics)
     return table, benchmark.sizes_markdown(table, given.words), {"sizes": draw.by_size(table, given.words)}
+
+
+def _switches(given: Material) -> Made:
+    table = benchmark.switches_table(given.scores, given.metrics, given.shared)
+    return table, benchmark.switches_markdown(table, given.words), {"gains": draw.switches(table, given.words)}
 
 
 def _tested(confusion: pd.DataFrame) -> pd.Series:

@@ -1032,13 +1032,14 @@ def _labelled(given: Any) -> Any:
 class Comparison(Settings):
     """What is compared across experiments."""
 
-    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time", "sets", "sizes"] = Field(
+    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time", "sets", "sizes", "switches"] = Field(
         description="'settings': methods and ensembles by experiment. 'ablation': the first experiment against its "
         "variants, paired by seed. 'penalties': who teaches (the first experiment's teaching, nobody, a variant's), by "
         "penalty. 'permutation': the first experiment against the second, the same with shuffled labels, with p "
         "values. 'over_time': the same experiment in sliding windows, and if wanted the same with shuffled labels. "
         "'sets': methods by experiment, each paired with Meta Fusion by seed, and ranked over experiments. 'sizes': "
-        "methods by the number of samples, of experiments beside themselves cut to a number ('experiment@100')."
+        "methods by the number of samples, of experiments beside themselves cut to a number ('experiment@100'). "
+        "'switches': what each variant changes of Meta Fusion itself, paired by seed."
     )
     title: str = Field(description="One line for tables and figures.")
     experiments: Annotated[
@@ -1056,7 +1057,7 @@ class Comparison(Settings):
         names = list(self.experiments.values())
         if len(set(names)) < len(names):
             raise ValueError(f"experiments: each may stand once, found {', '.join(names)}")
-        if self.kind == "ablation" and len(names) < 2:
+        if self.kind in ("ablation", "switches") and len(names) < 2:
             raise ValueError("experiments: an ablation needs a variant beside the first experiment")
         if self.kind == "permutation" and len(names) != 2:
             raise ValueError(

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from metafusion import benchmark
+from metafusion import benchmark, comparison_figures
 from metafusion.comparison_kinds import Material, make
 from metafusion.config.load import load_study, read_yaml
 from metafusion.config.models import without_size
@@ -125,6 +125,32 @@ def test_a_lead_stands_by_its_standard_error(lead, word):
     assert benchmark.standing(lead, 0.01) == word
 
 
+@pytest.mark.parametrize(("metric", "sign"), [("accuracy", 1), ("log_loss", -1)])
+def test_what_a_variant_adds_is_paired_by_seed_over_those_that_all_have(metric, sign, tmp_path):
+    first, other = [0.5, 0.5, 0.5, 0.6, 0.6, 0.6], [0.6, 0.7, 0.8, 0.7, 0.8, 0.9]
+    scores = {"corrected": scores_of({"meta_fusion": [*first, 0.1], "early_fusion": [*other, 0.9]}, metric)}
+    scores |= {"bagged": scores_of({"meta_fusion": other}, metric), "same": scores_of({"meta_fusion": first}, metric)}
+    table = benchmark.switches_table(scores, [metric])
+    reference, bagged, same = table.itertuples()
+    assert (reference.experiment, reference.seeds, np.isnan(reference.gain)) == ("corrected", 6, True)
+    assert reference.mean == pytest.approx(0.55)
+    # Differences 0.1, 0.2, 0.3 twice; all of one sign: p = 2 / 2^6, doubled by Holm.
+    assert bagged.gain == pytest.approx(sign * 0.2)
+    assert (bagged.p, bagged.p_corrected) == pytest.approx((2 / 2**6, 4 / 2**6))
+    assert sign * bagged.low > 0 < sign * bagged.high
+    assert (same.gain, same.p_corrected) == (0, 1)
+    words = Words("Switches", metric, simulated=False)
+    lines = benchmark.switches_markdown(table, words).splitlines()[4:]
+    assert [line.split("|")[1].strip() for line in lines] == ["corrected", "bagged", "same"]
+    figure = comparison_figures.switches(table, words)
+    points = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(np.concatenate(points).astype(float), [0, sign * 0.2], atol=1e-12)
+    save(figure, tmp_path / "gains.svg")
+    late = scores["bagged"].assign(seed=scores["bagged"]["seed"] + 100)
+    with pytest.raises(UserError, match="corrected, late: no seed in common"):
+        benchmark.switches_table({"corrected": scores["corrected"], "late": late}, [metric])
+
+
 def splits_of(train, test):
     rows = [(seed, part, count) for seed in (1, 2) for part, count in (("train", train), ("test", test))]
     return pd.DataFrame(rows, columns=["seed", "part", "samples"])
@@ -201,7 +227,7 @@ def test_the_packaged_study_compares_what_it_runs_with_ten_seeds_and_five_folds(
     assert compared == set(study.experiments)
     for name, one in study.settings.comparisons.items():
         assert shared_metrics({of: study.experiments[of].metrics for of in one.experiments.values()}, name)
-        if one.kind in ("sets", "sizes"):
+        if one.kind != "switches":
             for of in one.experiments.values():
                 experiment = study.experiments[of]
                 assert (len(experiment.seeds), experiment.split.cross_fitting) == (10, 5)

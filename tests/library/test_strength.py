@@ -5,9 +5,11 @@ import pytest
 from test_benchmark import scores_of
 
 from metafusion import benchmark
+from metafusion.config.load import read_yaml
 from metafusion.errors import UserError
 from metafusion.figures import Words
 from metafusion.files import write_table
+from metafusion.pages import PART
 from metafusion.strength import main, promises, taught
 
 ALZHEIMERS = {
@@ -89,6 +91,13 @@ def test_what_mutual_learning_changed_is_one_sentence():
     assert "for the better on 1, by more than one for the worse on 0" in said
 
 
+def test_the_page_has_a_part_for_every_comparison_of_the_study(request):
+    root = request.config.rootpath
+    study = read_yaml(root / "config/strength_study.yaml")
+    parts = [found["name"] for found in PART.finditer((root / "docs/strength.md").read_text())]
+    assert sorted(parts) == sorted([*study["comparisons"], "promises"])
+
+
 def test_a_page_is_made_of_the_results_of_a_tiny_run(tmp_path, request):
     page = tmp_path / "strength.md"
     page.write_text((request.config.rootpath / "docs/strength.md").read_text())
@@ -100,9 +109,10 @@ def test_a_page_is_made_of_the_results_of_a_tiny_run(tmp_path, request):
     (folder / "strength/table.md").write_text(benchmark.sets_markdown(table, words))
     with pytest.raises(UserError, match="part 'learning_curves': nothing to fill it with"):
         main(tmp_path / "results", page)
-    assert page.read_text().count("Not run yet.") == 3
-    (folder / "learning_curves").mkdir()
-    (folder / "learning_curves/table.md").write_text("| samples |\n")
+    assert page.read_text().count("Not run yet.") == 6
+    for name in ("learning_curves", "switches_alzheimers_csf", "switches_eeg_scp", "switches_meg_hand"):
+        (folder / name).mkdir()
+        (folder / name / "table.md").write_text("| made |\n")
     main(tmp_path / "results", page)
     text = page.read_text()
     assert "Not run yet." not in text
