@@ -4,7 +4,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
+from metafusion.benchmark import shown_by_size
 from metafusion.comparisons import (
     BINOMIAL,
     FIRST_TEACHING,
@@ -207,6 +209,79 @@ def permutation(table: pd.DataFrame, null: pd.DataFrame, words: Words) -> Figure
             f"(bar){dotted}{'. ' if warning else ''}{warning}"
         )
         head(figure, words, text)
+    return figure
+
+
+def switches(table: pd.DataFrame, words: Words) -> Figure:
+    """What each variant changes of Meta Fusion: mean of the differences paired by seed, with its interval.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.benchmark.switches_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        here = table[(table["metric"] == words.metric) & table["gain"].notna()].iloc[::-1].reset_index(drop=True)
+        figure, (axes,) = panels(6.5, 1.5 + 0.3 * len(here))
+        errors = np.abs(here[["low", "high"]].to_numpy().T - here["gain"].to_numpy())
+        axes.errorbar(here["gain"], here.index, xerr=np.nan_to_num(errors), fmt="none", capsize=2.5, ecolor="k", lw=1)
+        sure = here["p_corrected"] < 0.05
+        for mask, face in ((sure, COLOURS["cohort"]), (~sure, "w")):
+            axes.plot(here["gain"][mask], here.index[mask], "o", ms=5, mfc=face, mec=COLOURS["cohort"])
+        axes.axvline(0, color="k", lw=0.8)
+        axes.set_yticks(here.index, here["experiment"])
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel(f"gain of Meta Fusion in test {words.measure} (right of 0: better)")
+        seeds = over_seeds(table["seeds"])
+        head(figure, words, f"mean over {seeds} seeds, 95 % interval; filled: p < 0.05, corrected")
+    return figure
+
+
+def by_size(table: pd.DataFrame, words: Words) -> Figure:
+    """Methods by the number of samples that they learn from, one panel a curve: mean over seeds, standard error.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`metafusion.benchmark.sizes_table`.
+    words : Words
+    """
+    with mpl.rc_context(STYLE):
+        here = table[table["metric"] == words.metric]
+        methods, curves = shown_by_size(here), list(dict.fromkeys(here["curve"]))
+        columns = min(MOST_COLUMNS, len(curves))
+        rows = -(-len(curves) // columns)
+        figure, grid = panels(1.2 + 2.9 * columns, 1.5 + 2.5 * rows, columns, rows)
+        for axes, curve in zip(grid, curves, strict=False):
+            for number, method in enumerate(methods):
+                one = here[(here["curve"] == curve) & (here["method"] == method)]
+                colour = LINES[number % len(LINES)]
+                axes.errorbar(
+                    one["samples"],
+                    one["mean"],
+                    one["se"].fillna(0),
+                    fmt="o-",
+                    ms=3.5,
+                    capsize=2,
+                    color=colour,
+                    label=method,
+                )
+            sizes = sorted(set(here.loc[here["curve"] == curve, "samples"]))
+            axes.set_xscale("log")
+            axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_title(curve, fontsize=8)
+            axes.tick_params(labelsize=7.5)
+            axes.grid(alpha=0.3)
+        for axes in grid[len(curves) :]:
+            axes.set_visible(False)
+        figure.supxlabel("samples that are not tested", fontsize=9)
+        figure.supylabel(words.test_measure, fontsize=9)
+        figure.legend(
+            *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+        )
+        head(figure, words, f"mean and standard error over {over_seeds(here['seeds'])} seeds, with the same test parts")
     return figure
 
 

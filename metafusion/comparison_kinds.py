@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from metafusion import benchmark, comparisons, figures, permutation, summary
 from metafusion import comparison_figures as draw
-from metafusion import comparisons, permutation, summary
 from metafusion.figures import Words
 
 
@@ -22,6 +22,8 @@ class Material:
         The stretch of a trial (s) that each decodes.
     permuted : dict of str to int
         Seeds that share a permutation of the labels; 0 without shuffling.
+    curves : dict of str to str
+        Of each experiment, what it is called without the number of units that it is cut to.
     metrics : list of str
         The main one first.
     modalities : list of str
@@ -37,6 +39,7 @@ class Material:
     confusion: dict[str, pd.DataFrame]
     windows: dict[str, tuple[float, float] | None]
     permuted: dict[str, int]
+    curves: dict[str, str]
     metrics: list[str]
     modalities: list[str]
     words: Words
@@ -49,7 +52,11 @@ class Material:
     @property
     def shared(self) -> float | None:
         """See :func:`metafusion.summary.shared_by_seeds`; of the first experiment."""
-        return summary.shared_by_seeds(self.samples[self.first], self.splits[self.first])
+        return self.shared_in(self.first)
+
+    def shared_in(self, label: str) -> float | None:
+        """The same of any experiment."""
+        return summary.shared_by_seeds(self.samples[label], self.splits[label])
 
 
 Made = tuple[pd.DataFrame, str, dict[str, Figure]]
@@ -63,6 +70,9 @@ def make(kind: str, given: Material) -> Made:
         "penalties": _penalties,
         "permutation": _permutation,
         "over_time": _over_time,
+        "sets": _sets,
+        "sizes": _sizes,
+        "switches": _switches,
     }[kind](given)
 
 
@@ -100,6 +110,30 @@ def _over_time(given: Material) -> Made:
     )
     figures = {"over_time": draw.over_time(table, given.words)}
     return table, comparisons.over_time_markdown(table, given.words), figures
+
+
+def _sets(given: Material) -> Made:
+    shared = {label: given.shared_in(label) for label in given.scores}
+    table = benchmark.sets_table(given.scores, given.metrics, shared)
+    # A set takes the place of a seed.
+    means = benchmark.means_by_set(table, given.words.metric).rename_axis("seed").melt(ignore_index=False)
+    ranked = means.reset_index().assign(part="test", metric=given.words.metric, family="")
+    leads = benchmark.leads_table(table, given.words.metric)
+    made = {
+        "ranks": figures.critical_difference(ranked, given.words, "sets"),
+        "leads": draw.ablation(leads, "lead", given.words),
+    }
+    return table, benchmark.sets_markdown(table, given.words), made
+
+
+def _sizes(given: Material) -> Made:
+    table = benchmark.sizes_table(given.scores, given.splits, given.curves, given.metrics)
+    return table, benchmark.sizes_markdown(table, given.words), {"sizes": draw.by_size(table, given.words)}
+
+
+def _switches(given: Material) -> Made:
+    table = benchmark.switches_table(given.scores, given.metrics, given.shared)
+    return table, benchmark.switches_markdown(table, given.words), {"gains": draw.switches(table, given.words)}
 
 
 def _tested(confusion: pd.DataFrame) -> pd.Series:

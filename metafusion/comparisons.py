@@ -344,7 +344,8 @@ def _decimals(error: float) -> int:
     return min(6, max(0, 1 - math.floor(math.log10(error))))
 
 
-def _with_interval(mean: float, low: float, high: float, bold: bool = False) -> str:
+def with_interval(mean: float, low: float, high: float, bold: bool = False) -> str:
+    """Write a mean with its interval, in as many decimals as :func:`with_error` would."""
     if math.isnan(mean):
         return "–"
     width = high - low
@@ -356,18 +357,20 @@ def _with_interval(mean: float, low: float, high: float, bold: bool = False) -> 
     return f"**{text}**" if bold else text
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """Write a table of text for GitHub."""
     return table.to_markdown(index=False, disable_numparse=True)
 
 
-def _heading(words: Words, what: str) -> str:
+def markdown_heading(words: Words, what: str) -> str:
+    """Write what stands above the tables of a comparison."""
     return f"**{words.heading}.** T{words.test_measure.removeprefix('t')}. {what}"
 
 
 def settings_markdown(table: pd.DataFrame, words: Words) -> str:
     """Write :func:`settings_table` for GitHub: rows are methods, columns experiments."""
     text = "Mean over seeds (standard error); bold: within one standard error of the best of the column."
-    parts = [_heading(words, text)]
+    parts = [markdown_heading(words, text)]
     for kind in TABLES:
         here = table[(table["table"] == kind) & (table["metric"] == words.metric)]
         most = here.groupby("experiment")["seeds"].max()
@@ -381,7 +384,7 @@ def settings_markdown(table: pd.DataFrame, words: Words) -> str:
         wide = cells.pivot(index="method", columns="experiment", values="cell")
         wide = wide.reindex(index=in_order(here["method"]), columns=list(dict.fromkeys(here["experiment"])))
         wide.columns = [f"{name} ({most[name]} seeds)" for name in wide.columns]
-        parts.append(_markdown(wide.fillna("").rename_axis(kind).reset_index()))
+        parts.append(markdown(wide.fillna("").rename_axis(kind).reset_index()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -392,7 +395,7 @@ def ablation_markdown(table: pd.DataFrame, words: Words) -> str:
         "Change: the variant's lead minus that of the first row, paired by seed; bold where p, corrected by "
         "Holm's method over the rows, is below 0.05."
     )
-    parts = [_heading(words, text)]
+    parts = [markdown_heading(words, text)]
     for rival, here in table.groupby("rival", sort=False):
         rows = [
             {
@@ -400,13 +403,13 @@ def ablation_markdown(table: pd.DataFrame, words: Words) -> str:
                 "seeds": row.seeds,
                 META: f"{row.meta_fusion:.4g}",
                 rival: f"{row.rival_value:.4g}",
-                "lead": _with_interval(row.lead, row.low, row.high),
-                "change": _with_interval(row.change, row.change_low, row.change_high, row.p_corrected < 0.05),
+                "lead": with_interval(row.lead, row.low, row.high),
+                "change": with_interval(row.change, row.change_low, row.change_high, row.p_corrected < 0.05),
                 "p (corrected)": "–" if math.isnan(row.p_corrected) else f"{row.p_corrected:.2g}",
             }
             for row in here.itertuples(index=False)
         ]
-        parts += [f"Lead over `{rival}`:", _markdown(pd.DataFrame(rows))]
+        parts += [f"Lead over `{rival}`:", markdown(pd.DataFrame(rows))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -417,7 +420,7 @@ def penalties_markdown(table: pd.DataFrame, words: Words) -> str:
         f"Mean over {over_seeds(ensembles['seeds'])} seeds (standard error), by who teaches and by penalty; bold: "
         "within one standard error of the best of the table."
     )
-    parts = [_heading(words, text)]
+    parts = [markdown_heading(words, text)]
     for method in (name for name in TAUGHT if (ensembles["method"] == name).any()):
         here = ensembles[ensembles["method"] == method]
         best = here.loc[here["mean"].idxmax() if HIGHER_IS_BETTER[words.metric] else here["mean"].idxmin()]
@@ -429,7 +432,7 @@ def penalties_markdown(table: pd.DataFrame, words: Words) -> str:
         wide = cells.pivot(index="teaching", columns="column", values="cell")
         columns = ["penalty " + f"{penalty:g}" for penalty in sorted(here["penalty"].unique())]
         wide = wide.reindex(index=list(dict.fromkeys(here["teaching"])), columns=columns).fillna("")
-        parts += [f"`{method}`:", _markdown(wide.rename_axis("who teaches").reset_index())]
+        parts += [f"`{method}`:", markdown(wide.rename_axis("who teaches").reset_index())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -448,11 +451,11 @@ def permutation_markdown(table: pd.DataFrame, words: Words) -> str:
     for name in in_order(pd.Series(here.index)):
         row = here.loc[name]
         p, corrected = ("–" if math.isnan(row[key]) else f"{row[key]:.2g}" for key in ("p", "p_corrected"))
-        null = _with_interval(row["mean"], row["low"], row["high"])
+        null = with_interval(row["mean"], row["low"], row["high"])
         shown = {"observed": f"{row['observed']:.4g}", "under permutation": null}
         corrected = f"**{corrected}**" if row["p_corrected"] < 0.05 else corrected
         rows.append({"method": name} | shown | {"p": p, "p (corrected)": corrected})
-    return "\n\n".join([_heading(words, text.strip()), _markdown(pd.DataFrame(rows))]) + "\n"
+    return "\n\n".join([markdown_heading(words, text.strip()), markdown(pd.DataFrame(rows))]) + "\n"
 
 
 def over_time_markdown(table: pd.DataFrame, words: Words) -> str:
@@ -472,8 +475,8 @@ def over_time_markdown(table: pd.DataFrame, words: Words) -> str:
             sure = (
                 row["mean"] > row["chance_high"] if HIGHER_IS_BETTER[words.metric] else row["mean"] < row["chance_low"]
             )
-            cells[name] = _with_interval(row["mean"], row["low"], row["high"], bool(sure))
+            cells[name] = with_interval(row["mean"], row["low"], row["high"], bool(sure))
         first = by_method.loc[methods[0]]
-        chance = _with_interval(first["chance"], first["chance_low"], first["chance_high"])
+        chance = with_interval(first["chance"], first["chance_low"], first["chance_high"])
         rows.append(cells | {f"chance ({methods[0]})": chance})
-    return "\n\n".join([_heading(words, text), _markdown(pd.DataFrame(rows))]) + "\n"
+    return "\n\n".join([markdown_heading(words, text), markdown(pd.DataFrame(rows))]) + "\n"

@@ -300,9 +300,12 @@ def _with_replacement(
     counts = np.zeros(len(said))
     counts[:start] = 1
     total, votes = said[:start].sum(axis=0), heard[:start].sum(axis=0)
+    everywhere = bool(heard.all())
+    # Where everybody sees all samples, one row of votes serves for all trials, and nobody needs the fallback.
+    heard = heard[0] if everywhere else heard
 
     def loss(total: np.ndarray, votes: np.ndarray) -> np.ndarray:
-        mixed = np.where(votes > 0, total / np.maximum(votes, 1), fallback)
+        mixed = total / votes if everywhere else np.where(votes > 0, total / np.maximum(votes, 1), fallback)
         return _pointwise(mixed, targets, task).mean(axis=-1)
 
     best, lowest = counts.copy(), float(loss(total, votes))
@@ -310,7 +313,7 @@ def _with_replacement(
         trials = loss(total + said, votes + heard)
         winner = int(np.argmin(trials))
         counts[winner] += 1
-        total, votes = total + said[winner], votes + heard[winner]
+        total, votes = total + said[winner], votes + (heard if everywhere else heard[winner])
         if trials[winner] < lowest:
             best, lowest = counts.copy(), float(trials[winner])
     return best

@@ -19,6 +19,7 @@ from metafusion.predictions import answers_of, long_predictions
 from metafusion.samples import PARTS
 from metafusion.subgroups import levels_of
 from metafusion.targets import classes_of, numbers_of, positive_number
+from metafusion.thresholds import with_thresholds
 
 REUSED = "meta_fusion_reused"
 """The greedy ensemble with the members of the chosen penalty's."""
@@ -55,7 +56,8 @@ def evaluate(
     members : DataFrame
         ``seed``, ``method``, ``student``, ``weight``.
     predictions : DataFrame
-        Of ensembles and comparators, see :func:`long_predictions`.
+        Of ensembles and comparators, see :func:`long_predictions`. With ``thresholds``, ``meta_fusion_thresholds``
+        is Meta Fusion with other decisions, see :func:`metafusion.thresholds.with_thresholds`.
     scores : DataFrame
         Of ensembles, comparators and students, see :func:`score`.
     """
@@ -65,7 +67,12 @@ def evaluate(
     for cohort in seeds:
         parts, seed = cohort.parts, cohort.seed
         targets = _targets_of(samples, cohort, classes)
-        answers, chosen = ensemble_answers(cohort, targets[_validation_of(cohort)], task, settings)
+        answers, chosen = ensemble_answers(cohort, targets[cohort.validation], task, settings)
+        if settings.thresholds != "none":
+            known = (parts["part"] == "validation").to_numpy()
+            for name in ("meta_fusion", f"{INDEPENDENT}meta_fusion"):
+                decided = with_thresholds(answers[name], targets, known, cohort.fold)
+                answers[f"{name}_thresholds"] = decided
         for table in comparators:
             answers |= answers_of(table, seed, parts["sample"])
         _refuse_not_finite(answers, seed)
@@ -98,7 +105,7 @@ def calibrated(
         if settings.calibration == "none":
             yield cohort
             continue
-        targets, rows = _targets_of(samples, cohort, classes), _validation_of(cohort)
+        targets, rows = _targets_of(samples, cohort, classes), cohort.validation
         known = (cohort.parts["part"] == "validation").to_numpy()
         outputs = calibrate(cohort.predictions, cohort.seen, targets, known, cohort.fold)
         losses = cross_entropies(outputs[:, :, rows], cohort.seen[:, rows], targets[rows])
@@ -148,7 +155,7 @@ def by_penalty(
             trained = np.flatnonzero(np.isfinite(cohort.losses[index]))
             answers = _each_student(cohort.predictions[index], cohort.seen)
             if len(trained):
-                known = targets[_validation_of(cohort)]
+                known = targets[cohort.validation]
                 answers |= _chosen_among(trained, cohort, index, known, task, settings)[0]
             table = score(answers, targets, cohort.parts["part"], metrics, cohort.seed, number, only=("test",))
             tables.append(table.assign(penalty=penalty))
@@ -245,18 +252,21 @@ def by_students(
     # One share of all students each: hundreds of sets are chosen from, and only their comparison counts.
     one_share = {"bags": 1, "bag_share": 1.0, "shrinkage": settings.shrinkage[:1]}
     quick = settings.model_copy(update=one_share) if settings.selection == "bagged" else settings
-    tables = []
+    # Not among those told of.
+    quick = quick.model_copy(update={"stacked_average": False})
+    rows = []
     for cohort in seeds:
         targets = _targets_of(samples, cohort, classes)
+        tested = (cohort.parts["part"] == "test").to_numpy()
         trained = np.flatnonzero(np.isfinite(cohort.losses[cohort.chosen]))
         for number, draw, students in _some_sets(trained, cohort.seed):
             answers, _ = _chosen_among(
-                students, cohort, cohort.chosen, targets[_validation_of(cohort)], task, quick, only=COMPARED
+                students, cohort, cohort.chosen, targets[cohort.validation], task, quick, only=COMPARED
             )
-            part = cohort.parts["part"]
-            table = score(answers, targets, part, [metric], cohort.seed, positive_class, only=("test",))
-            tables.append(table.assign(students=number, draw=draw))
-    return pd.concat(tables, ignore_index=True)[["seed", "students", "draw", "method", "metric", "value"]]
+            for method, outputs in answers.items():
+                value = _measured(outputs, targets, tested, [metric], positive_class)[metric]
+                rows.append((cohort.seed, number, draw, method, metric, value))
+    return pd.DataFrame(rows, columns=["seed", "students", "draw", "method", "metric", "value"])
 
 
 def _some_sets(students: np.ndarray, seed: int) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -341,7 +351,7 @@ def _chosen_among(
     """
     outputs, losses, seen = cohort.predictions[index, students], cohort.losses[index, students], cohort.seen[students]
     heard = seen.any(axis=0)
-    validation = _validation_of(cohort)
+    validation = cohort.validation
     rows, targets = validation[heard[validation]], validation_targets[heard[validation]]
     fold = None if cohort.fold is None else cohort.fold[rows]
     chosen = ensembles.choose(
@@ -355,10 +365,6 @@ def _chosen_among(
         weights[kind] = np.zeros(len(cohort.seen))
         weights[kind][students] = chosen[kind]
     return answers, weights
-
-
-def _validation_of(cohort: StoredSeed) -> np.ndarray:
-    return np.flatnonzero(cohort.parts["part"] == "validation")
 
 
 def _reused(members: np.ndarray, cohort: StoredSeed, settings: Ensemble) -> tuple[np.ndarray, np.ndarray]:
@@ -429,9 +435,15 @@ def score(
     rows = []
     inside = {part: (parts == part).to_numpy() for part in only}
     for method, outputs in answers.items():
-        known = ~np.isnan(outputs).any(axis=1)
         for part in only:
-            here = inside[part] & known
-            values = measure_all(metrics, outputs[here], targets[here], positive)
+            values = _measured(outputs, targets, inside[part], metrics, positive)
             rows += [(method, family_of(method), seed, part, metric, value) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+
+
+def _measured(
+    outputs: np.ndarray, targets: np.ndarray, inside: np.ndarray, metrics: list[str], positive: int | None
+) -> dict[str, float]:
+    """Measure what a method says of some samples, those aside of which it says nothing (NaN)."""
+    here = inside & ~np.isnan(outputs).any(axis=1)
+    return measure_all(metrics, outputs[here], targets[here], positive)

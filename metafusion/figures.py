@@ -155,10 +155,10 @@ def dots(axes: Axes, table: pd.DataFrame, heights: pd.Series) -> None:
             )
 
 
-def critical_difference(scores: pd.DataFrame, words: Words) -> Figure:
+def critical_difference(scores: pd.DataFrame, words: Words, over: str = "seeds") -> Figure:
     """Mean ranks of methods over seeds, the best to the left; bars join those whose ranks cannot be told apart.
 
-    References (prior, oracle) are left out, as in the table of ranks.
+    References (prior, oracle) are left out, as in the table of ranks. ``over`` says what the column ``seed`` holds.
     """
     with mpl.rc_context(STYLE):
         values = values_by_seed(scores, words.metric, without=("reference",))
@@ -167,7 +167,7 @@ def critical_difference(scores: pd.DataFrame, words: Words) -> Figure:
         seeds = len(values.dropna(how="all"))
         if seeds < 2 or len(ranks) < 2:
             axes.axis("off")
-            axes.text(0.5, 0.5, "ranks cannot be compared: they need two seeds and two methods", ha="center")
+            axes.text(0.5, 0.5, f"ranks cannot be compared: they need two {over} and two methods", ha="center")
         else:
             colours = {name: COLOURS[family_of(name)] for name in ranks.index}
             drawn = critical_difference_diagram(
@@ -187,7 +187,7 @@ def critical_difference(scores: pd.DataFrame, words: Words) -> Figure:
             lines.append(Line2D([], [], color="k", lw=2, label="not told apart (Nemenyi's test, p ≥ 0.05)"))
             figure.legend(handles=lines, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         said = "" if np.isnan(friedman) else f"; Friedman's test that all rank alike: p = {friedman:.2g}"
-        head(figure, words, f"mean rank by test {words.measure} (1 is best) over {seeds} seeds{said}")
+        head(figure, words, f"mean rank by test {words.measure} (1 is best) over {seeds} {over}{said}")
     return figure
 
 

@@ -4,8 +4,6 @@
 between their marks, ``<!-- begin: name -->`` and ``<!-- end: name -->``.
 """
 
-import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,9 @@ import pandas as pd
 from scipy import stats
 
 from metafusion.errors import UserError
-from metafusion.files import read_table, whole
+from metafusion.files import read_table
+from metafusion.pages import from_command_line, rewrite, tables_of
 
-PART = re.compile(r"(<!-- begin: (?P<name>[\w@+]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 AUTHORS = "authors"
 """The part that is made of the authors' errors; every other part is called as a comparison is."""
 REPEATED = ("simulation_1_1", "simulation_1_2")
@@ -100,37 +98,15 @@ def as_markdown(table: pd.DataFrame) -> str:
     return "\n".join(rows) + "\n"
 
 
-def fill(text: str, parts: dict[str, str]) -> str:
-    """Return the document with each of its generated parts anew.
-
-    Raises
-    ------
-    UserError
-        The document has a part that is not given.
-    """
-
-    def part(found: re.Match) -> str:
-        if found["name"] not in parts:
-            raise UserError(f"part {found['name']!r}: nothing to fill it with; known: {', '.join(sorted(parts))}")
-        return f"{found[1]}\n{parts[found['name']].strip()}\n\n{found[3]}"
-
-    return PART.sub(part, text)
-
-
 def main(results: Path, document: Path) -> None:
     """Fill the document from the results."""
-    parts = {path.parent.name: path.read_text(encoding="utf-8") for path in results.glob("comparisons/*/table.md")}
-    text = document.read_text(encoding="utf-8")
-    if f"begin: {AUTHORS} " in text:
+    parts = tables_of(results)
+    if f"begin: {AUTHORS} " in document.read_text(encoding="utf-8"):
         theirs = read_table(document.with_name("authors.tsv"))
         ours = [read_trainings(results, experiment) for experiment in REPEATED]
         parts[AUTHORS] = as_markdown(against_authors(pd.concat(ours, ignore_index=True), theirs))
-    with whole(document) as unfinished:
-        unfinished.write_text(fill(text, parts), encoding="utf-8")
+    rewrite(document, parts)
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else "results"), Path((sys.argv[2:] or ["docs/reproduction.md"])[0]))
-    except UserError as error:
-        sys.exit(f"ERROR: {error}")
+    from_command_line(main, "docs/reproduction.md")

@@ -30,6 +30,7 @@ def split_samples(
     scheme: Literal["repeated", "folds", "sessions"] = "repeated",
     folds: int = 5,
     units: int | None = None,
+    untested_units: int | None = None,
     cross_fitting: int = 0,
     seeds_per_draw: int = 1,
 ) -> pd.DataFrame:
@@ -69,6 +70,9 @@ def split_samples(
         K.
     units : int or None
         So many units are drawn for each seed, and split; None for all. The others are missing in the seed's column.
+    untested_units : int or None
+        So many of the units that a seed does not test are kept; None for all. The others are missing in its column. The
+        test part is the same whatever the number, and the units of a number are among those of every larger one.
     cross_fitting : int
         Above 0 there is no validation part: what is not tested trains, see :mod:`metafusion.cross_fitting`.
     seeds_per_draw : int
@@ -106,10 +110,12 @@ def split_samples(
         elif scheme == "sessions":
             tested = _session(used, place, seed, unit)
         fraction = test_fraction if tested is None else None
-        parts = _split_once(used, seed, fraction, validation_fraction, unit, stratify, random_state, tested)
+        parts = _split_once(
+            used, seed, fraction, validation_fraction, unit, stratify, random_state, tested, untested_units
+        ).dropna()
         if cross_fitting:
             parts = parts.replace("validation", "train")
-        _check_parts(used, parts, seed, unit, classes, ("train", "test") if cross_fitting else PARTS)
+        _check_parts(used.loc[parts.index], parts, seed, unit, classes, ("train", "test") if cross_fitting else PARTS)
         table[f"seed_{seed}"] = parts.reindex(samples.index)
     used = table.drop(columns="sample").notna().any(axis=1)
     return table[used].reset_index(drop=True)
@@ -245,7 +251,9 @@ def _split_once(
     stratify: bool,
     random_state: str,
     tested: pd.Series | None = None,
+    untested_units: int | None = None,
 ) -> pd.Series:
+    """Return the part of each sample; missing where it is left out."""
     column = samples[unit]
     labels = _labels_of(column, samples["target"])
     given = pd.Series(np.nan, index=labels.index, dtype="object")
@@ -260,6 +268,10 @@ def _split_once(
     # One stream a seed and purpose, so that the validation part does not depend on how the test part was drawn.
     left = None
     for part, fraction, stream in (("test", test_fraction, 0), ("validation", validation_fraction, 1)):
+        if part == "validation" and untested_units is not None:
+            kept = _first_of_nested(labels[parts != "test"], untested_units, seed, unit, stratify)
+            parts = parts[(parts == "test") | parts.index.isin(kept)]
+            left = None if left is None else left[np.isin(left, kept)]
         # numpy, because scikit-learn cannot index the text index of pandas 3.
         free = parts.index[parts.isna()].to_numpy(object) if left is None else left
         if part == "validation" and not len(free):
@@ -282,6 +294,23 @@ def _split_once(
         left = rest if random_state == "seed" else None
     parts = parts.fillna("train")
     return column.map(parts).astype("str")
+
+
+def _first_of_nested(labels: pd.Series, count: int, seed: int, unit: str, stratify: bool) -> pd.Index:
+    """Return so many units, those of a smaller number among them, with the class proportions of all.
+
+    Each class has a random order; the one in place k (from 1) of a class of n has the number (k - 1/2) / n, and the
+    smallest numbers are taken. These are Webster's quotients, whose apportionment never takes a seat away when there
+    are more of them.
+    """
+    if count > len(labels):
+        raise UserError(
+            f"seed {seed}: {len(labels)} {unit}s are not tested, fewer than 'split.untested_units: {count}'; lower it"
+        )
+    order = labels.iloc[np.random.default_rng(_own_stream(seed, 4)).permutation(len(labels))]
+    groups = order if stratify else pd.Series("all", index=order.index)
+    quotients = (groups.groupby(groups).cumcount() + 0.5) / groups.map(groups.value_counts())
+    return quotients.sort_values(kind="stable").index[:count]
 
 
 def _mixed_subjects(samples: pd.DataFrame, unit: str) -> bool:

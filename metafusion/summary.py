@@ -144,6 +144,43 @@ def differences_table(scores: pd.DataFrame, metrics: list[str], test_to_train: f
     return table[["metric", *table.columns.drop("metric")]]
 
 
+def mutual_learning_table(
+    scores: pd.DataFrame, selection: pd.DataFrame, metrics: list[str], test_to_train: float | None = None
+) -> pd.DataFrame:
+    """Tell what mutual learning added: each ensemble at the chosen penalty against the same without one, by seed.
+
+    Parameters
+    ----------
+    scores, metrics, test_to_train
+        See :func:`differences_table`.
+    selection : DataFrame
+        See :func:`penalties_table`.
+
+    Returns
+    -------
+    DataFrame
+        ``metric``, ``method``, ``gain`` (positive: better with mutual learning; mean over seeds, in the unit of the
+        metric), ``low``, ``high``, ``p``, ``p_corrected`` (over the ensembles of one metric), ``seeds``, ``taught``
+        (seeds that chose a penalty above 0; in the others both are the same), as
+        :func:`metafusion.statistics.paired_differences` has them. In the order of the methods' names, Meta Fusion
+        first.
+    """
+    chosen = selection[selection["chosen"] == 1].groupby("seed")["penalty"].first()
+    tables = []
+    for metric in metrics:
+        values = values_by_seed(scores, metric)
+        sign = 1 if HIGHER_IS_BETTER[metric] else -1
+        pairs = {name: f"{INDEPENDENT}{name}" for name in values if f"{INDEPENDENT}{name}" in values}
+        gains = pd.DataFrame({name: sign * (values[name] - values[other]) for name, other in pairs.items()})
+        # The interval of one gain is that of its difference from none.
+        found = paired_differences(gains.assign(none=0.0), "none", True, test_to_train)
+        found = found.rename(columns={"difference": "gain"}).drop(columns="reference").sort_values("method")
+        first = (found["method"] != "meta_fusion").sort_values(kind="stable").index
+        tables.append(found.loc[first].assign(metric=metric, taught=int((chosen > 0).sum())))
+    columns = ["metric", "method", "gain", "low", "high", "p", "p_corrected", "seeds", "taught"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
 def usage_table(members: pd.DataFrame, students: pd.DataFrame, modalities: list[str]) -> pd.DataFrame:
     """Tell which representations of each modality the greedy ensemble relies on.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.class_weight import compute_class_weight
 
 from metafusion.config.models import Task
 from metafusion.errors import UserError, did_you_mean
@@ -41,3 +42,23 @@ def numbers_of(samples: pd.DataFrame, classes: list[str]) -> np.ndarray:
 def without_test(targets: np.ndarray, parts: pd.Series) -> np.ndarray:
     """Return the targets with those of the test part replaced by 0."""
     return np.where((parts == "test").to_numpy(), 0, targets).astype(targets.dtype)
+
+
+def balancing_weights(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Return the weight of a sample of each class with which all classes count alike, shape (classes,).
+
+    Parameters
+    ----------
+    targets : ndarray of int, shape (samples,)
+        Class numbers of the samples that something learns from.
+    classes : int
+        Their number. One without a sample has the weight 1.
+
+    Returns
+    -------
+    ndarray, shape (classes,)
+        scikit-learn's: inverse to the frequency; the mean over the samples is 1.
+    """
+    known, weights = np.unique(targets), np.ones(classes)
+    weights[known] = compute_class_weight("balanced", classes=known, y=targets)
+    return weights

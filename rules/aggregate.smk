@@ -43,6 +43,13 @@ rule aggregate_tables:
             subcategory="Tables",
             labels={"table": "penalties"},
         ),
+        mutual_learning=report(
+            "<results>/{experiment}/tables/mutual_learning.tsv",
+            caption="report/mutual_learning.rst",
+            category=category_of,
+            subcategory="Tables",
+            labels={"table": "what mutual learning added"},
+        ),
         differences=report(
             "<results>/{experiment}/tables/differences.tsv",
             caption="report/differences.rst",

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from metafusion.comparison_kinds import Material, make
+from metafusion.config.models import without_size
 from metafusion.figures import Words, save
 from metafusion.files import read_table, whole, write_table
 from metafusion.workflow.job import job
@@ -20,6 +21,7 @@ with job(snakemake) as (input, output, params, log):
             **tables,
             windows=windows,
             permuted=dict(by_label(params.permuted)),
+            curves={label: without_size(name) for label, name in labels.items()},
             metrics=params.metrics,
             modalities=params.modalities,
             words=Words(title, params.metrics[0], params.simulated),

@@ -1,7 +1,7 @@
 """The cohort, trained by a plain loop over students: slow, obvious, and the oracle of the packed engine."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.teachers import choose_penalty, inverse_weights, teaching_weights
 from metafusion.config.models import Cohort, Task
 from metafusion.errors import DivergedError, UserError
+from metafusion.targets import balancing_weights
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Data:
         Number of classes, or of numbers to predict.
     layers : dict of (modality, extractor) to list of (weight, bias)
         Extractors that were trained before.
+    class_weights : Tensor, shape (outputs,), or None
+        What the task loss of a sample of each class is multiplied by; None: 1.
     """
 
     views: dict[tuple[str, str], Tensor]
@@ -50,6 +53,14 @@ class Data:
     validation: Tensor
     outputs: int
     layers: dict[tuple[str, str], Layers] = field(default_factory=dict)
+    class_weights: Tensor | None = None
+
+    def weighted(self, settings: Cohort, task: Task) -> "Data":
+        """Return the same with balanced classes, if that is wanted; only the training part's targets are looked at."""
+        if not settings.balanced or task != "classification":
+            return self
+        weights = balancing_weights(self.targets[self.training].numpy(), self.outputs)
+        return replace(self, class_weights=torch.from_numpy(weights).to(self.dtype))
 
     @classmethod
     def of(cls, data: SeedData) -> "Data":
@@ -220,7 +231,7 @@ class _Student(nn.Module):
 
     @torch.no_grad()
     def validation_loss(self, data: Data, task: Task) -> float:
-        losses = task_losses(self(data, data.validation), data.targets[data.validation], task)
+        losses = task_losses(self(data, data.validation), data.targets[data.validation], task, data.class_weights)
         return float(mean_where(losses, self.seen[data.validation]))
 
 
@@ -262,6 +273,7 @@ def train(data: Data, networks: list[Network], settings: Cohort, task: Task, see
     ----------
     Liang, Qu, Shahbaba 2025, arXiv 2507.20089.
     """
+    data = data.weighted(settings, task)
     seen = torch.stack([data.seen_by(network) for network in networks])
     refuse_blind(seen, data, networks, seed)
 
@@ -344,7 +356,8 @@ def _train_at(
                 for student, output in zip(students, outputs, strict=True)
             ]
             for i, student in enumerate(students):
-                loss = mean_where(task_losses(outputs[i], data.targets[rows], task), seen[i])
+                losses = task_losses(outputs[i], data.targets[rows], task, data.class_weights)
+                loss = mean_where(losses, seen[i])
                 sums[0, i] += int(seen[i].sum()) * float(loss.detach())
                 if penalty > 0:
                     pull = divergence_of(i, outputs[i], peers, teaching * alive, seen, task, settings.normaliser)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from metafusion.config.models import Task
 
 
-def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+def task_losses(outputs: Tensor, targets: Tensor, task: Task, class_weights: Tensor | None = None) -> Tensor:
     """Loss of every sample: cross-entropy in nats, or squared error averaged over outputs.
 
     Parameters
@@ -18,6 +18,8 @@ def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
         Logits or predictions.
     targets : Tensor, shape (..., samples) of class numbers, or (..., samples, outputs)
         Leading axes are broadcast against those of the outputs.
+    class_weights : Tensor, shape (classes,), or (..., classes) with the leading axes of the targets, optional
+        What the losses of samples of each class are multiplied by.
 
     Returns
     -------
@@ -25,7 +27,10 @@ def task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
     """
     if task == "classification":
         logs = functional.log_softmax(outputs, dim=-1)
-        return -logs.gather(-1, targets.expand(logs.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+        losses = -logs.gather(-1, targets.expand(logs.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+        if class_weights is None:
+            return losses
+        return losses * class_weights.expand(*targets.shape[:-1], -1).gather(-1, targets)
     return (outputs - targets).square().mean(dim=-1)
 
 

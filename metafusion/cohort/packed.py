@@ -66,6 +66,7 @@ def train(
         too small.
     """
     runtime = runtime or Runtime()
+    data = {seed: one.weighted(settings, task) for seed, one in data.items()}
     for seed, one in data.items():
         loop.refuse_blind(torch.stack([one.seen_by(network) for network in networks]), one, networks, seed)
     if runtime.checkpoint:
@@ -148,7 +149,7 @@ class _Packed:
     """The data of several seeds, padded to a common number of samples and columns.
 
     ``views``: (S, N, width) by (modality, representation). ``seen``: (S, N, K). ``targets``: (S, N) or (S, N, numbers).
-    ``training`` and ``validation``: rows of each seed.
+    ``training`` and ``validation``: rows of each seed. ``class_weights``: (S, classes), or None.
     """
 
     seeds: list[int]
@@ -157,6 +158,7 @@ class _Packed:
     targets: Tensor
     training: list[Tensor]
     validation: list[Tensor]
+    class_weights: Tensor | None
 
     @classmethod
     def of(cls, data: dict[int, Data], networks: list[Network], device: torch.device) -> "_Packed":
@@ -170,6 +172,9 @@ class _Packed:
             targets=pad([one.targets for one in several]).to(device),
             training=[one.training for one in several],
             validation=[one.validation for one in several],
+            class_weights=None
+            if several[0].class_weights is None
+            else torch.stack([one.class_weights for one in several]).to(device),
         )
 
 
@@ -440,7 +445,7 @@ class _Run:
         outputs = self.program.forward(batch.views, self.parameters, batch.masks)
         finite = torch.isfinite(outputs.detach()).all(dim=-1)
         self.alive &= (finite | ~seen).all(dim=-1)
-        tasks = mean_where(_task_losses(outputs, batch.targets, self.task), seen)
+        tasks = mean_where(self._task_losses(outputs, batch.targets), seen)
         drawn = seen.sum(dim=-1)
         self.sums[0] += drawn * tasks.detach()
         total = tasks
@@ -476,8 +481,14 @@ class _Run:
             self.teaching = self.teaching.copy_(torch.where(follow, self._adapted(validation), self.teaching))
 
     def _validate(self) -> Tensor:
-        losses = _task_losses(self._answers(self.validation, self.parameters), self.validation.targets, self.task)
+        losses = self._task_losses(self._answers(self.validation, self.parameters), self.validation.targets)
         return mean_where(losses, self.validation.seen)
+
+    def _task_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss of every sample, shape (S, P, K, B), for targets of shape (S, B) or (S, B, numbers)."""
+        weights = self.packed.class_weights
+        weights = None if weights is None else weights[:, None, None]
+        return task_losses(outputs, targets[:, None, None], self.task, weights)
 
     @torch.no_grad()
     def _answers(self, batch: "_Batch", parameters: Parameters) -> Tensor:
@@ -690,8 +701,3 @@ def _pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Return row numbers, shape (S, most), and which of them are real."""
     real = pad([torch.ones(len(some), dtype=torch.bool) for some in rows])
     return pad(rows), real
-
-
-def _task_losses(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Loss of every sample, shape (S, P, K, B), for targets of shape (S, B) or (S, B, numbers)."""
-    return task_losses(outputs, targets[:, None, None], task)

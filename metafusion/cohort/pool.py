@@ -13,7 +13,7 @@ from metafusion.cohort.teachers import choose_penalty, teaching_weights
 from metafusion.config.models import Cohort, Task
 from metafusion.cross_fitting import fold_numbers, pool_outputs, runs_of, seeds_of
 from metafusion.splits import parts_of
-from metafusion.targets import classes_of, numbers_of, without_test
+from metafusion.targets import balancing_weights, classes_of, numbers_of, without_test
 
 
 def pool_cohorts(
@@ -38,7 +38,8 @@ def pool_cohorts(
     Returns
     -------
     Trained
-        ``predictions`` are pooled (see :func:`pool_outputs`). ``losses`` are those out of fold; infinite for a student
+        ``predictions`` are pooled (see :func:`pool_outputs`). ``losses`` are those out of fold (with ``balanced``
+        classes by all samples that are not tested); infinite for a student
         that diverged in any run, and so has no such loss. ``top`` and ``chosen`` follow from them. Epochs, weights as
         teachers and curves are means over runs. ``weights`` are those of all runs, named ``fold_{number}/{layer}``, and
         None for who diverged in one.
@@ -51,7 +52,10 @@ def pool_cohorts(
     predictions = pool_outputs(np.stack([run.predictions for run in runs]), fold, task)
     learnt, seen = fold >= 0, runs[0].seen
     known = torch.from_numpy(targets[learnt] if task == "classification" else targets[learnt, None])
-    errors = task_losses(torch.from_numpy(predictions[..., learnt, :].astype(np.float64)), known, task)
+    weights = None
+    if settings.balanced and task == "classification":
+        weights = torch.from_numpy(balancing_weights(targets[learnt], predictions.shape[-1]))
+    errors = task_losses(torch.from_numpy(predictions[..., learnt, :].astype(np.float64)), known, task, weights)
     losses = mean_where(errors, torch.from_numpy(seen[:, learnt])).numpy()
     diverged = np.any([np.isinf(run.losses) for run in runs], axis=0) | ~np.isfinite(losses)
     losses = np.where(diverged, np.inf, losses)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ class StoredSeed:
     chosen: int
     penalties: list[float]
     fold: np.ndarray | None = None
+
+    @cached_property
+    def validation(self) -> np.ndarray:
+        """Rows of the samples that choose."""
+        return np.flatnonzero(self.parts["part"] == "validation")
 
 
 def read(

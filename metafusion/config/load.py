@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from metafusion.config.base import Settings
-from metafusion.config.models import WINDOWS, Comparison, Experiment, Study, with_variant
+from metafusion.config.models import WINDOWS, Comparison, Experiment, Study, with_variant, without_size
 from metafusion.errors import UserError, did_you_mean
 
 Model = TypeVar("Model", bound=Settings)
@@ -268,6 +268,8 @@ def _check_comparison(comparison: Comparison, experiments: dict[str, Experiment]
                 f"experiments: {second} takes {len(wanted)} seeds a permutation, which are compared with seeds 1 to "
                 f"{len(wanted)} of {first}; give it these seeds, or the other fewer 'shuffle.splits'"
             )
+    if comparison.kind == "sizes":
+        _refuse_lone_sizes(list(named))
     if comparison.kind == "over_time":
         timeless = [name for name, one in named.items() if one.source.time_window is None]
         if timeless:
@@ -287,6 +289,17 @@ def _check_comparison(comparison: Comparison, experiments: dict[str, Experiment]
             raise UserError(
                 f"experiments: {other[0]} differs from {next(iter(named))} in more than its window; name one "
                 "experiment in several windows, and others in a comparison of their own"
+            )
+
+
+def _refuse_lone_sizes(names: list[str]) -> None:
+    """Refuse points of a learning curve that are all it has."""
+    curves = [without_size(name) for name in names]
+    for name, curve in zip(names, curves, strict=True):
+        if curves.count(curve) < 2:
+            raise UserError(
+                f"experiments: {name} stands there with one number of samples, which is no learning curve; name it "
+                "twice or more, such as 'experiment@100' and 'experiment'"
             )
 
 

@@ -1,5 +1,6 @@
 """The models of ``config/config.yaml`` and of one experiment."""
 
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
@@ -221,6 +222,12 @@ class Split(Settings):
         description="With 'scheme: repeated', how many subjects (or samples, see 'unit') each seed uses, drawn anew "
         "with the class proportions of all where 'stratify'; for learning curves. null: all.",
     )
+    untested_units: Size | None = Field(
+        default=None,
+        description="For learning curves: how many subjects (or samples, see 'unit') each seed keeps of those that it "
+        "does not test, with the class proportions of all where 'stratify'. The test part stays whole, and 50 are "
+        "among the 100 of the same seed. 'experiment@100' is the experiment with this. null: all.",
+    )
     cross_fitting: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="0: no. K: the samples that are not tested are dealt to K folds, and K cohorts (and comparators) "
@@ -341,6 +348,11 @@ class Ensemble(Settings):
         description="Classification: 'temperature' divides each student's logits by a number that suits the samples "
         "that choose, before anything is averaged.",
     )
+    thresholds: Literal["none", "balanced_accuracy"] = Field(
+        default="none",
+        description="Classification: 'balanced_accuracy' adds the method meta_fusion_thresholds, whose classes are "
+        "raised by what is best for the balanced accuracy of the samples that choose; for rare classes.",
+    )
     stacked_average: bool = Field(
         default=False,
         description="Whether there is an ensemble with weights by non-negative least squares, too.",
@@ -438,6 +450,12 @@ class Cohort(Head):
         default="best",
         description="What is kept of a student: its best epoch by the validation loss, or the last one. With 'last' "
         "and 'teaching: none' nothing is decided in training, and cross-fitting spares no fold for decisions.",
+    )
+    balanced: bool = Field(
+        default=False,
+        description="Classification: whether every class counts alike in the task loss of students and of the networks "
+        "among the comparators, however rare it is in the training part. Their probabilities are then those of equal "
+        "classes.",
     )
     target_scaling: Literal["standard", "none"] = Field(
         default="standard",
@@ -697,7 +715,8 @@ class Experiment(Settings):
     @field_validator("variants")
     @classmethod
     def _no_switch(cls, variants: dict) -> dict:
-        taken = sorted(set(variants) & {*SWITCHES, *STRONG_SWITCHES, SHUFFLED, WINDOWS})
+        known = {*SWITCHES, *STRONG_SWITCHES, SHUFFLED, WINDOWS}
+        taken = sorted(name for name in variants if name in known or IS_SIZE.match(name))
         if taken:
             raise ValueError(
                 f"{', '.join(taken)}: taken by a switch between the protocols, or another variant that all experiments "
@@ -732,6 +751,10 @@ class Experiment(Settings):
         chosen = self.ensemble
         if self.task == "classification" and chosen.selection == "bagged" and chosen.average == "outputs":
             raise ValueError("ensemble: 'selection: bagged' averages probabilities; set 'average: probabilities', too")
+        if self.task == "regression" and chosen.thresholds != "none":
+            raise ValueError("ensemble.thresholds: only 'task: classification' has decisions; remove it")
+        if self.task == "regression" and self.cohort.balanced:
+            raise ValueError("cohort.balanced: only 'task: classification' has classes; remove it")
         if self.task == "regression" and chosen.calibration != "none":
             raise ValueError("ensemble.calibration: only 'task: classification' has probabilities; remove it")
         return self
@@ -805,6 +828,16 @@ class Experiment(Settings):
                 raise ValueError("comparators: 'cooperative' needs two modalities or more; remove it")
         if "oracle" in self.comparators and not self.source.has_truth:
             raise ValueError("comparators: 'oracle' needs 'kind: simulation', whose latent variables are known")
+        return self
+
+    @model_validator(mode="after")
+    def _simulated_target_fits(self) -> "Experiment":
+        if self.source.kind != "simulation":
+            return self
+        if self.task == "classification" and not self.source.classes:
+            raise ValueError("source.classes: 'task: classification' needs the share of each class, such as [0.5, 0.5]")
+        if self.task == "regression" and self.source.classes:
+            raise ValueError("source.classes: 'task: regression' has no classes; remove the key, or change the task")
         return self
 
     @field_validator("metrics", "comparators")
@@ -902,8 +935,23 @@ OF_PROBABILITIES = ("average", "calibration")
 """Keys of the ensemble that have a meaning in classification only."""
 SHUFFLED = "shuffled"
 """The variant with shuffled labels, which every experiment has, too."""
+IS_SIZE = re.compile(r"[0-9]+$")
+"""A variant that is a number: so many units besides those that are tested."""
 WINDOWS = "windows"
 """Stands for every variant that slides the window along the trial."""
+
+
+def without_size(experiment: str) -> str:
+    """Return what an experiment is called without the number of units that it is cut to.
+
+    Examples
+    --------
+    >>> without_size("eeg_scp@50+strong"), without_size("eeg_scp@50"), without_size("eeg_scp")
+    ('eeg_scp@strong', 'eeg_scp', 'eeg_scp')
+    """
+    stem, _, variant = experiment.partition("@")
+    others = "+".join(name for name in variant.split("+") if name and not IS_SIZE.match(name))
+    return f"{stem}@{others}" if others else stem
 
 
 def with_variant(
@@ -916,8 +964,8 @@ def with_variant(
     content : dict
         As read from the file, its own ``variants`` included.
     variant : str
-        A name of :data:`SWITCHES`, of the experiment's ``variants`` or of ``more``, :data:`SHUFFLED`, or several joined
-        by ``+``.
+        A name of :data:`SWITCHES`, of the experiment's ``variants`` or of ``more``, :data:`SHUFFLED`, a number, or
+        several joined by ``+``.
     more : dict of str to dict, optional
         Further variants, see :attr:`Experiment.window_changes`.
 
@@ -929,6 +977,9 @@ def with_variant(
     known = SWITCHES | STRONG_SWITCHES | {SHUFFLED: {}} | (content.get("variants") or {}) | (more or {})
     changed = {key: value for key, value in content.items() if key != "variants"}
     for name in variant.split("+"):
+        if IS_SIZE.match(name):
+            changed = _merged(changed, {"split": {"untested_units": int(name)}})
+            continue
         if name not in known:
             raise ValueError(f"no variant {name!r}; {did_you_mean(name, known)}")
         changes = known[name]
@@ -989,11 +1040,14 @@ def _labelled(given: Any) -> Any:
 class Comparison(Settings):
     """What is compared across experiments."""
 
-    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time"] = Field(
+    kind: Literal["settings", "ablation", "penalties", "permutation", "over_time", "sets", "sizes", "switches"] = Field(
         description="'settings': methods and ensembles by experiment. 'ablation': the first experiment against its "
         "variants, paired by seed. 'penalties': who teaches (the first experiment's teaching, nobody, a variant's), by "
         "penalty. 'permutation': the first experiment against the second, the same with shuffled labels, with p "
-        "values. 'over_time': the same experiment in sliding windows, and if wanted the same with shuffled labels."
+        "values. 'over_time': the same experiment in sliding windows, and if wanted the same with shuffled labels. "
+        "'sets': methods by experiment, each paired with Meta Fusion by seed, and ranked over experiments. 'sizes': "
+        "methods by the number of samples, of experiments beside themselves cut to a number ('experiment@100'). "
+        "'switches': what each variant changes of Meta Fusion itself, paired by seed."
     )
     title: str = Field(description="One line for tables and figures.")
     experiments: Annotated[
@@ -1011,7 +1065,7 @@ class Comparison(Settings):
         names = list(self.experiments.values())
         if len(set(names)) < len(names):
             raise ValueError(f"experiments: each may stand once, found {', '.join(names)}")
-        if self.kind == "ablation" and len(names) < 2:
+        if self.kind in ("ablation", "switches") and len(names) < 2:
             raise ValueError("experiments: an ablation needs a variant beside the first experiment")
         if self.kind == "permutation" and len(names) != 2:
             raise ValueError(

@@ -7,7 +7,7 @@ that the workflow can be planned in a moment.
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from metafusion.config.base import Settings
 from metafusion.config.bids import Bids
@@ -158,6 +158,24 @@ class Simulation(Source):
         description="'one': a stream that is never used twice. 'reseeded': the authors' numbers, from numpy's older "
         "generator, which starts again from the seed before latents and noise are drawn.",
     )
+    response_noise: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the response's variance that is noise; above 0, the rest of it is made a z-score.",
+    )
+    classes: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[],
+        description="Share of each class, in order of the response: [0.8, 0.2] makes classes of its lowest 80 % and "
+        "highest 20 %. []: the response itself, a number.",
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _shares_of_a_whole(cls, shares: list[float]) -> list[float]:
+        if shares and (len(shares) < 2 or abs(sum(shares) - 1) > 1e-9):
+            raise ValueError(f"shares of two classes or more must sum to 1, found {shares}")
+        return shares
 
     @model_validator(mode="after")
     def _has_signal(self) -> "Simulation":

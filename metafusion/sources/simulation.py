@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
 from metafusion.config.source import TRUTH
@@ -36,7 +37,8 @@ def draw(settings: Simulation, seed: int) -> Draw:
     Latents X1, X2, ..., S are N(0, 1). A modality observes ``noise * N(0, 1) + (1 - noise) * Z([Xm, S] T)``, with
     loadings T of N(0, 1) and Z the column-wise standardisation over all samples (part of the generator, so not a leak).
     The response is ``sum_k a_k g_k(latents_k)' b_k + a_I sum_ij B_ij X1_i X2_j``, coefficients uniform on (-3, 3),
-    where a random share of the products matters. There is no noise in the response.
+    where a random share of the products matters. There is no noise in it, unless ``response_noise`` is r > 0: then the
+    response is ``sqrt(1 - r)`` of its z-score and ``sqrt(r)`` of N(0, 1), drawn last.
 
     Two slips of the authors' code are repeated on request only. ``interaction_coefficients: integers`` cuts the B_ij
     towards 0, so that they are -2 to 2. ``random_streams: reseeded`` draws the authors' numbers: numpy's older
@@ -83,11 +85,35 @@ def draw(settings: Simulation, seed: int) -> Draw:
     if products:
         between = np.einsum("ni,ij,nj->n", latents[0], interactions, latents[1])
         response = response + settings.interaction_strength * between
+    share = settings.response_noise
+    if share > 0:
+        known = StandardScaler().fit_transform(response[:, None])[:, 0]
+        response = np.sqrt(1 - share) * known + np.sqrt(share) * random.standard_normal(settings.samples)
     return Draw(observed, response, latents)
 
 
 def _transform(values: np.ndarray, how: str) -> np.ndarray:
     return values if how == "linear" else np.square(values) - values
+
+
+def classes_of_response(response: np.ndarray, shares: list[float]) -> np.ndarray:
+    """Cut a response into classes: the lowest share of the samples is ``class_1``, the next ``class_2``, and so on.
+
+    Where the cuts lie follows from all samples. This is how the classes are defined, so it is no leak.
+
+    Parameters
+    ----------
+    response : ndarray, shape (samples,)
+    shares : list of float
+        Of the classes; they sum to 1.
+
+    Returns
+    -------
+    ndarray of str, shape (samples,)
+    """
+    ends = np.rint(np.cumsum(shares) * len(response))[:-1]
+    numbers = np.searchsorted(ends, stats.rankdata(response, method="ordinal") - 1, side="right")
+    return np.array([f"class_{number + 1}" for number in numbers])
 
 
 def acquire(source: Simulation, folder: Path, wheels: dict[str, Path], draws: list[int]) -> None:
@@ -114,7 +140,9 @@ def assemble(source: Simulation, acquired: Path, preprocessed: dict[str, list[Pa
     for file in sorted(Path(acquired).glob("draw_*.safetensors"), key=_seed_of):
         arrays, seed = read_arrays(file), _seed_of(file)
         names = [f"draw{seed:05d}_{number:05d}" for number in range(len(arrays["response"]))]
-        samples.append(pd.DataFrame({"sample": names, "subject": names, "target": arrays["response"], "draw": seed}))
+        response = arrays["response"]
+        target = classes_of_response(response, source.classes) if source.classes else response
+        samples.append(pd.DataFrame({"sample": names, "subject": names, "target": target, "draw": seed}))
         for modality, tables in features.items():
             columns = [f"x{number:04d}" for number in range(arrays[modality].shape[1])]
             tables.append(pd.DataFrame(arrays[modality], columns=columns))

@@ -12,7 +12,11 @@ def summaries(results: Path, experiments: dict[str, Experiment]) -> str:
     for name, experiment in experiments.items():
         path = results / name / "tables" / "summary.tsv"
         if path.exists():
-            found = _suspects(path.with_name("leakage.tsv")) + _volumes(path.with_name("quality.tsv"))
+            found = (
+                _gain(path.with_name("mutual_learning.tsv"))
+                + _suspects(path.with_name("leakage.tsv"))
+                + _volumes(path.with_name("quality.tsv"))
+            )
             blocks.append(_summary(path, experiment) + found)
     return "\n\n".join(blocks)
 
@@ -30,6 +34,18 @@ def _summary(path: Path, experiment: Experiment) -> str:
         error = "    -  " if row.se != row.se else f"{row.se:.4f}"
         lines.append(f"    {row.method:<36}{row.mean:>10.4f} ({error})  {row.seeds:>3} seeds  {row.mark}")
     return "\n".join(lines)
+
+
+def _gain(path: Path) -> str:
+    """Say in one line what mutual learning added to Meta Fusion."""
+    if not path.exists():
+        return ""
+    (row,) = read_table(path).query("method == 'meta_fusion'").head(1).itertuples()
+    interval = "" if row.low != row.low else f", 95 % interval {row.low:.4f} to {row.high:.4f}"
+    return (
+        f"\n  mutual learning added {row.gain:.4f} to meta_fusion (better if positive{interval}); {row.taught} of "
+        f"{row.seeds} seeds chose it"
+    )
 
 
 def _suspects(path: Path) -> str:

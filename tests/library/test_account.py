@@ -406,10 +406,17 @@ def test_the_end_of_a_run_counts_the_volumes_to_look_at(tmp_path):
     (tmp_path / "s.tsv").rename(folder / "summary.tsv")
     warnings = {"space_warning": ["lies far off", "", "no origin"], "outlier": ["", "", "grey_ml"]}
     write_table(pd.DataFrame({"sample": ["a", "b", "c"], **warnings}), folder / "quality.tsv")
+    gains = {"metric": "accuracy", "method": ["meta_fusion", "best_single"], "gain": [0.0123, 0.5], "seeds": 10}
+    gains |= {"low": [-0.01, 0.4], "high": [0.03, 0.6], "taught": 7}
+    write_table(pd.DataFrame(gains), folder / "mutual_learning.tsv")
     experiment = Experiment(
         title="", task="classification", source=AdData(kind="ad_data"), representations={"csf": ["raw"]}
     )
     printed = summaries(tmp_path, {"study": experiment})
+    assert (
+        "mutual learning added 0.0123 to meta_fusion (better if positive, 95 % interval -0.0100 to 0.0300); 7 of 10"
+        in (printed)
+    )
     assert printed.endswith(f"volumes: 3 used, 2 with a warning, 1 unlike the others: see {folder / 'quality.tsv'}")
 
 

@@ -1,97 +1,233 @@
-"""The benchmark of the cohort: what it prints, and how it counts."""
+"""Several sets side by side: leads by hand, ranks over sets, learning curves, and the packaged study."""
 
-import importlib.util
-import json
-import sys
-from pathlib import Path
-
+import numpy as np
+import pandas as pd
 import pytest
-from cohorts import run_python
+import yaml
+from scipy import stats
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "cohort.py"
+from metafusion import benchmark, comparison_figures
+from metafusion.comparison_kinds import Material, make
+from metafusion.config.load import load_study, read_yaml
+from metafusion.config.models import without_size
+from metafusion.errors import UserError
+from metafusion.figures import Words, save
+from metafusion.methods import family_of
+from metafusion.workflow.compared import shared_metrics
+
+WORDS = Words("Sets", "accuracy", simulated=False)
+ONE = {
+    "meta_fusion": [0.8, 0.9],
+    "independent_meta_fusion": [0.8, 0.8],
+    "early_fusion": [0.7, 0.9],
+    "modality_left": [0.6, 0.6],
+    "logistic_regression_left": [0.6, 0.8],
+    "logistic_regression": [0.5, 0.7],
+    "best_single": [0.99, 0.99],
+    "prior": [0.5, 0.5],
+}
+TWO = {
+    "meta_fusion": [0.5, 0.5],
+    "independent_meta_fusion": [0.5, 0.5],
+    "early_fusion": [0.7, 0.8],
+    "modality_right": [0.6, 0.6],
+    "logistic_regression": [0.6, 0.6],
+    "prior": [0.5, 0.5],
+}
+"""Of the second set nobody has another main measure."""
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_of_the_cohort", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def scores_of(values, metric="accuracy"):
+    rows = [
+        (method, family_of(method), seed, part, metric, value * factor)
+        for method, several in values.items()
+        for seed, value in enumerate(several, start=1)
+        for part, factor in (("test", 1.0), ("validation", 0.1))
+    ]
+    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
 
 
-def test_the_benchmark_prints_one_json_object():
-    found = json.loads(run_python(SCRIPT, "--setting", "rat_like", "--epochs", "1", "--threads", "1", "--json"))
-    expected = (
-        "setting engine device seeds wall_s cpu_s peak_mb gflop matmul_gflops_64 matmul_gflops_512 ratio_to_limit "
-        "ratio_to_limit_64 students_per_s"
+def sets_of(*values, metric="accuracy", shared=0.25):
+    scores = {f"set {number}": scores_of(one, metric) for number, one in enumerate(values, start=1)}
+    return benchmark.sets_table(scores, [metric], dict.fromkeys(scores, shared))
+
+
+def row_of(table, experiment, method):
+    (row,) = table[(table["experiment"] == experiment) & (table["method"] == method)].itertuples()
+    return row
+
+
+def test_the_lead_of_a_set_is_paired_by_seed_with_its_error_and_corrected_interval():
+    row = row_of(sets_of(ONE), "set 1", "early_fusion")
+    # Differences 0.1 and 0: mean 0.05, variance 0.005.
+    assert (row.lead, row.lead_se) == pytest.approx((0.05, np.sqrt(0.005 / 2)))
+    half = stats.t.ppf(0.975, 1) * np.sqrt((1 / 2 + 0.25) * 0.005)
+    assert (row.low, row.high) == pytest.approx((0.05 - half, 0.05 + half))
+
+
+def test_where_lower_is_better_a_lead_is_positive_all_the_same():
+    table = sets_of({"meta_fusion": [1.0, 2.0], "early_fusion": [2.0, 5.0]}, metric="log_loss")
+    row = row_of(table, "set 1", "early_fusion")
+    assert row.lead == pytest.approx(2)
+    assert row.low < 2 < row.high
+    assert row_of(table, "set 1", "meta_fusion").mark == "best"
+
+
+def test_the_rival_is_the_best_comparator_and_no_ensemble_or_reference():
+    table = sets_of(ONE, TWO)
+    assert table.loc[table["rival"] == "best", ["experiment", "method"]].to_numpy().tolist() == [
+        ["set 1", "early_fusion"],
+        ["set 2", "early_fusion"],
+    ]
+    assert "best_single" not in set(table["method"])
+    # A comparator that diverged in a seed may have been lucky with the others.
+    lucky = ONE | {"early_fusion": [np.nan, 0.99]}
+    table = sets_of(lucky)
+    assert table.loc[table["rival"] == "best", "method"].tolist() == ["logistic_regression_left"]
+
+
+def test_ranks_are_over_sets_among_the_methods_that_all_have():
+    table = sets_of(ONE, TWO)
+    ranks = table.drop_duplicates("method").set_index("method")["mean_rank"].dropna().to_dict()
+    # Set 1: meta 0.85, independent and early 0.8, linear 0.6. Set 2: early 0.75, linear 0.6, both ensembles 0.5.
+    expected = {"meta_fusion": (1 + 3.5) / 2, "independent_meta_fusion": (2.5 + 3.5) / 2}
+    assert ranks == pytest.approx(expected | {"early_fusion": (2.5 + 1) / 2, "logistic_regression": (4 + 2) / 2})
+
+
+def test_p_is_corrected_over_the_methods_of_a_set():
+    random = np.random.default_rng(0)
+    names = ("meta_fusion", "early_fusion", "late_fusion", "logistic_regression")
+    table = sets_of({name: random.random(8) for name in names}).dropna(subset=["p"])
+    ordered = table.sort_values("p")
+    assert len(ordered) == 3
+    expected = np.minimum(1, np.maximum.accumulate(ordered["p"] * [3, 2, 1]))
+    np.testing.assert_allclose(ordered["p_corrected"], expected)
+
+
+def test_the_text_has_every_set_the_best_comparator_and_what_mutual_learning_added():
+    text = benchmark.sets_markdown(sets_of(ONE, TWO), WORDS)
+    methods, against, added = [part for part in text.split("\n\n") if part.startswith("|")]
+    first, second = methods.splitlines()[2:]
+    assert first.startswith("| set 1 | ")
+    assert [line.split("|")[2].strip() for line in added.splitlines()[2:]] == ["0.05 [-0.73, 0.83]", "0"]
+    assert "0.70 (0.10) `logistic_regression_left` |" in first
+    assert "| 0.6 `modality_right` " in second
+    assert [line.rpartition("|")[0].rpartition("|")[2].strip() for line in against.splitlines()[2:]] == [
+        "level",
+        "below",
+    ]
+    assert len(added.splitlines()) == 4
+    assert "chosen by these same test parts" in text
+
+
+@pytest.mark.parametrize(("lead", "word"), [(-0.011, "below"), (-0.009, "level"), (0.019, "level"), (0.021, "above")])
+def test_a_lead_stands_by_its_standard_error(lead, word):
+    assert benchmark.standing(lead, 0.01) == word
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("accuracy", 1), ("log_loss", -1)])
+def test_what_a_variant_adds_is_paired_by_seed_over_those_that_all_have(metric, sign, tmp_path):
+    first, other = [0.5, 0.5, 0.5, 0.6, 0.6, 0.6], [0.6, 0.7, 0.8, 0.7, 0.8, 0.9]
+    scores = {"corrected": scores_of({"meta_fusion": [*first, 0.1], "early_fusion": [*other, 0.9]}, metric)}
+    scores |= {"bagged": scores_of({"meta_fusion": other}, metric), "same": scores_of({"meta_fusion": first}, metric)}
+    table = benchmark.switches_table(scores, [metric])
+    reference, bagged, same = table.itertuples()
+    assert (reference.experiment, reference.seeds, np.isnan(reference.gain)) == ("corrected", 6, True)
+    assert reference.mean == pytest.approx(0.55)
+    # Differences 0.1, 0.2, 0.3 twice; all of one sign: p = 2 / 2^6, doubled by Holm.
+    assert bagged.gain == pytest.approx(sign * 0.2)
+    assert (bagged.p, bagged.p_corrected) == pytest.approx((2 / 2**6, 4 / 2**6))
+    assert sign * bagged.low > 0 < sign * bagged.high
+    assert (same.gain, same.p_corrected) == (0, 1)
+    words = Words("Switches", metric, simulated=False)
+    lines = benchmark.switches_markdown(table, words).splitlines()[4:]
+    assert [line.split("|")[1].strip() for line in lines] == ["corrected", "bagged", "same"]
+    figure = comparison_figures.switches(table, words)
+    points = [line.get_xdata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(np.concatenate(points).astype(float), [0, sign * 0.2], atol=1e-12)
+    save(figure, tmp_path / "gains.svg")
+    late = scores["bagged"].assign(seed=scores["bagged"]["seed"] + 100)
+    with pytest.raises(UserError, match="corrected, late: no seed in common"):
+        benchmark.switches_table({"corrected": scores["corrected"], "late": late}, [metric])
+
+
+def splits_of(train, test):
+    rows = [(seed, part, count) for seed in (1, 2) for part, count in (("train", train), ("test", test))]
+    return pd.DataFrame(rows, columns=["seed", "part", "samples"])
+
+
+def test_a_curve_has_the_samples_that_are_not_tested_in_order():
+    scores = {name: scores_of(ONE) for name in ("a", "a@50", "b@50", "b")}
+    splits = {name: splits_of(50 if "@" in name else 200, 40) for name in scores}
+    table = benchmark.sizes_table(scores, splits, {name: without_size(name) for name in scores}, ["accuracy"])
+    points = table[["curve", "experiment", "samples"]].drop_duplicates().to_numpy().tolist()
+    assert points == [["a", "a@50", 50], ["a", "a", 200], ["b", "b@50", 50], ["b", "b", 200]]
+    text = benchmark.sizes_markdown(table, WORDS)
+    assert "| 50        | **0.850 (0.050)** | **0.8** " in text
+    assert "a:" in text.splitlines()
+
+
+def material(scores, splits):
+    samples = dict.fromkeys(scores, pd.DataFrame({"sample": ["s"]}))
+    nothing = dict.fromkeys(scores, pd.DataFrame())
+    return Material(
+        scores=scores,
+        by_penalty=nothing,
+        students=nothing,
+        splits=splits,
+        samples=samples,
+        confusion=nothing,
+        windows=dict.fromkeys(scores),
+        permuted=dict.fromkeys(scores, 0),
+        curves={name: without_size(name) for name in scores},
+        metrics=["accuracy"],
+        modalities=["left"],
+        words=WORDS,
     )
-    assert set(expected.split()) <= found.keys()
-    assert (found["setting"], found["engine"], found["device"], found["seeds"]) == ("rat_like", "packed", "cpu", 1)
-    assert all(found[key] > 0 for key in expected.split() if key not in ("setting", "engine", "device"))
-    # What the figures say of each other: 29 students at three penalties; the limit is the work at a product's speed.
-    assert found["students_per_s"] == pytest.approx(3 * 29 / found["wall_s"], rel=0.1)
-    limit = found["gflop"] / found["matmul_gflops_512"]
-    assert found["ratio_to_limit"] == pytest.approx(found["wall_s"] / limit, rel=0.1)
 
 
-# One student of 500 numbers, a hidden layer of 200 and 3 outputs: products of 500 x 200 and 200 x 3 a sample, each
-# forward, for the weights' gradient and, but for the first layer, for the inputs'. Two penalties of 4 epochs each.
-# Biases are not counted here; they are 0.2 % of the weights.
-def test_operations_are_counted_as_by_hand(benchmark):
-    setting = benchmark.Setting(
-        widths={"a": 500},
-        sizes={"a": ["raw"]},
-        parts=(100, 30, 20),
-        task="classification",
-        outputs=3,
-        cohort={"hidden": [200], "epochs": 4, "penalties": [0, 1]},
-        extractor={},
+def test_both_kinds_draw_what_they_tell(tmp_path):
+    scores = {"a": scores_of(ONE), "b": scores_of(TWO)}
+    splits = {"a": splits_of(80, 20), "b": splits_of(60, 40)}
+    table, _, figures = make("sets", material(scores, splits))
+    # Each set has its own share of test samples: 20/80 in the first.
+    assert row_of(table, "a", "early_fusion").high == pytest.approx(
+        row_of(sets_of(ONE, TWO), "set 1", "early_fusion").high
     )
-    networks, cohort = benchmark.prepared(setting, None)
-    first, second = 500 * 200, 200 * 3
-    training = 2 * 100 * (2 * first + 3 * second)
-    validating = 2 * 30 * (first + second)
-    answering = 2 * 150 * (first + second)
-    expected = 2 * (4 * (training + validating) + answering) / 1e9
-    found = benchmark.gflop(setting, networks, cohort, benchmark.random_data(setting, 1))
-    assert found == pytest.approx(expected, rel=0.005)
+    assert row_of(table, "b", "early_fusion").high > row_of(sets_of(ONE, TWO), "set 2", "early_fusion").high
+    assert "over 2 sets" in figures["ranks"].get_suptitle()
+    best, *_ = figures["leads"].axes
+    assert best.get_title() == "over best comparator"
+    points = [line for line in best.get_lines() if line.get_marker() == "o" and len(line.get_xdata())]
+    np.testing.assert_allclose(points[0].get_xdata(), [0.05, -0.25])
+    sizes = {"a@50": scores_of(TWO), "a": scores_of(ONE)}
+    _, _, drawn = make("sizes", material(sizes, {"a@50": splits_of(50, 20), "a": splits_of(80, 20)}))
+    curve = drawn["sizes"].axes[0].containers[0].lines[0]
+    np.testing.assert_allclose(np.array(curve.get_data(), float), [[50, 80], [0.5, 0.85]])
+    for name, figure in {**figures, **drawn}.items():
+        save(figure, tmp_path / f"{name}.svg")
 
 
-def test_operations_of_extractors_are_counted_as_by_hand(benchmark):
-    setting = benchmark.Setting(
-        widths={"a": 400, "b": 300},
-        sizes={"a": ["raw", 100], "b": ["raw"]},
-        parts=(100, 30, 20),
-        task="regression",
-        outputs=1,
-        cohort={"hidden": [50], "epochs": 1, "penalties": [0]},
-        extractor={"extractor": "separate", "hidden": [200]},
-    )
-    networks, cohort = benchmark.prepared(setting, None)
-    # a=raw|b=raw: nothing before the head. a=separate100|b=raw: 400 -> 200 -> 100, and the head reads 100 + 300.
-    plain, own = 700 * 50 + 50, 400 * 200 + 200 * 100 + 400 * 50 + 50
-    no_gradient = 700 * 50, 400 * 200 + 300 * 50
-    training = sum(2 * 100 * (3 * weights - views) for weights, views in zip((plain, own), no_gradient, strict=True))
-    forward = 2 * (30 + 150) * (plain + own)
-    found = benchmark.gflop(setting, networks, cohort, benchmark.random_data(setting, 1))
-    assert found == pytest.approx((training + forward) / 1e9, rel=0.01)
+def test_a_curve_of_one_point_is_refused(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    content = {"title": "", "task": "classification", "source": {"kind": "ad_data"}}
+    content["representations"] = {"csf": ["raw"]}
+    (tmp_path / "experiments/people.yaml").write_text(yaml.safe_dump(content))
+    names = ["people", "people@100", "people@100+strong"]
+    comparison = {"kind": "sizes", "title": "", "experiments": names}
+    with pytest.raises(UserError, match="people@100\\+strong stands there with one number of samples"):
+        load_study({"experiments": names, "comparisons": {"one": comparison}}, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "students"), [("1.1", 24), ("1.2", 24), ("2.2", 24), ("nacc_like", 100), ("rat_like", 29)]
-)
-def test_settings_have_as_many_students_as_published(benchmark, name, students):
-    networks, _ = benchmark.prepared(benchmark.SETTINGS[name], None)
-    assert len(networks) == students
-
-
-@pytest.mark.parametrize("students", [1, 2, 4])
-def test_scaling_multiplies_the_students(benchmark, students):
-    setting = benchmark.SETTINGS["1.2"]
-    networks, _ = benchmark.prepared(benchmark.scaled(setting, students, 1), None)
-    # Four sizes and absence of each modality, but nobody without both.
-    assert len(networks) == (4 * students + 1) * 5 - 1
-    assert len({network.name for network in networks}) == len(networks)
+def test_the_packaged_study_compares_what_it_runs_with_ten_seeds_and_five_folds(request):
+    root = request.config.rootpath
+    content = read_yaml(root / "config/config.yaml") | read_yaml(root / "config/strength_study.yaml")
+    study = load_study(content, root / "config")
+    compared = {name for one in study.settings.comparisons.values() for name in one.experiments.values()}
+    assert compared == set(study.experiments)
+    for name, one in study.settings.comparisons.items():
+        assert shared_metrics({of: study.experiments[of].metrics for of in one.experiments.values()}, name)
+        if one.kind != "switches":
+            for of in one.experiments.values():
+                experiment = study.experiments[of]
+                assert (len(experiment.seeds), experiment.split.cross_fitting) == (10, 5)

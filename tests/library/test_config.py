@@ -595,11 +595,39 @@ def test_a_channel_group_without_any_feature_is_refused():
         ({"private_latents": [0, 0]}, "there must be at least one latent variable"),
         ({"private_latents": [3, 0]}, "private_latents: modality 'second' has no latent variable to observe"),
         ({"private_latents": [-1, 3]}, "private_latents.0: Input should be greater than or equal to 0; found -1"),
+        ({"classes": [0.5, 0.4]}, "classes: shares of two classes or more must sum to 1, found [0.5, 0.4]"),
+        ({"response_noise": 1.5}, "response_noise: Input should be less than or equal to 1; found 1.5"),
     ],
 )
 def test_a_simulation_without_variables_or_latents_is_refused(wrong, words):
     with pytest.raises(UserError, match=re.escape(words)):
         validate(Simulation, {"kind": "simulation"} | wrong, "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cohort": {"balanced": True}}, "cohort.balanced: only 'task: classification' has classes"),
+        ({"ensemble": {"thresholds": "balanced_accuracy"}}, "ensemble.thresholds: only 'task: classification'"),
+    ],
+)
+def test_numbers_have_no_classes_to_balance(change, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        validate(Experiment, SIMULATED | change, "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("task", "shares", "words"),
+    [
+        ("classification", [], "'task: classification' needs the share of each class"),
+        ("regression", [0.5, 0.5], "'task: regression' has no classes"),
+    ],
+)
+def test_classes_of_a_simulation_must_fit_the_task(task, shares, words):
+    content = read_yaml(EXPERIMENTS / "simulation_classes.yaml") | {"task": task}
+    content["source"] |= {"classes": shares}
+    with pytest.raises(UserError, match=words):
+        validate(Experiment, content, "f.yaml")
 
 
 FOUR = {
@@ -804,6 +832,14 @@ def test_variants_joined_by_plus_are_made_one_after_the_other():
     assert with_variant(content, "longer+long")["cohort"] == {"epochs": 9}
 
 
+def test_a_number_is_the_variant_with_so_many_units_besides_those_tested():
+    found = with_variant(SIMULATED, "50+strong")
+    assert found["split"]["untested_units"] == 50
+    assert validate(Experiment, found, "f.yaml").split.cross_fitting == 5
+    with pytest.raises(UserError, match="untested_units: Input should be greater than or equal to 1; found 0"):
+        validate(Experiment, with_variant(SIMULATED, "0"), "f.yaml")
+
+
 def test_a_variant_of_the_files_own_hides_a_switch_of_that_name():
     content = SIMULATED | {"variants": {"warm_start": {"cohort": {"epochs": 9}}}}
     assert with_variant(content, "warm_start")["cohort"] == {"epochs": 9}
@@ -913,9 +949,10 @@ def test_an_ablation_needs_two_experiments():
         validate(Study, {"experiments": ["one"], "comparisons": {"alone": comparison}}, "c.yaml")
 
 
-def test_a_variant_may_not_be_called_as_a_switch():
-    given = SIMULATED | {"variants": {"fit_on": {"representations": {"first": {"fit_on": "train"}}}}}
-    with pytest.raises(UserError, match="fit_on: taken by a switch between the protocols"):
+@pytest.mark.parametrize("name", ["fit_on", "100"])
+def test_a_variant_may_not_be_called_as_a_switch(name):
+    given = SIMULATED | {"variants": {name: {"representations": {"first": {"fit_on": "train"}}}}}
+    with pytest.raises(UserError, match=f"{name}: taken by a switch between the protocols"):
         validate(Experiment, given, "one.yaml")
 
 

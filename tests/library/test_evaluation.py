@@ -23,6 +23,7 @@ from metafusion.files import read_table, write_table
 from metafusion.methods import family_of
 from metafusion.predictions import answers_of, long_predictions
 from metafusion.targets import classes_of, numbers_of, positive_number, without_test
+from metafusion.thresholds import with_thresholds
 
 PARTS = pd.DataFrame({"sample": list("abcdef"), "part": ["train"] * 2 + ["validation"] * 2 + ["test"] * 2})
 KINDS = ["meta_fusion", "best_single", "simple_average", "weighted_average"]
@@ -376,6 +377,28 @@ def test_votes_are_ensembles_of_classes():
         inverse = 1 / cohort.losses[index]
         expected = dict(enumerate(inverse / inverse.sum()))
         assert members_of(members, f"{prefix}weighted_vote") == pytest.approx(expected)
+
+
+def test_decisions_with_thresholds_stand_beside_the_ensemble_only_where_they_are_wanted():
+    random = np.random.default_rng(0)
+    predictions = random.standard_normal((2, 3, 6, 2)).astype(np.float32)
+    losses = random.uniform(1, 2, (2, 3))
+    cohort = StoredSeed(1, PARTS, predictions, np.ones((3, 6), bool), losses, 1, [0.0, 0.99])
+    samples = pd.DataFrame({"sample": list("abcdef"), "target": ["no", "no", "no", "yes", "no", "yes"]})
+    usual, decided = (
+        evaluate(samples, [cohort], [], "classification", ["accuracy"], LOOSE.model_copy(update=changes))[1:]
+        for changes in ({}, {"thresholds": "balanced_accuracy"})
+    )
+    names = [set(tables[1]["method"]) for tables in (usual, decided)]
+    assert names[1] - names[0] == {"meta_fusion_thresholds", "independent_meta_fusion_thresholds"}
+    kept = decided[0][~decided[0]["method"].str.contains("thresholds")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, usual[0])
+    for name in ("meta_fusion", "independent_meta_fusion"):
+        of_method = decided[0].set_index("method").iloc[:, 3:]
+        said, other = (of_method.loc[one].to_numpy() for one in (name, f"{name}_thresholds"))
+        known = (PARTS["part"] == "validation").to_numpy()
+        targets = (samples["target"] == "yes").to_numpy().astype(int)
+        np.testing.assert_allclose(other, with_thresholds(said, targets, known), atol=1e-6)
 
 
 def penalties_of(samples, cohorts, **changes):

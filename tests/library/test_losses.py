@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from metafusion.cohort.losses import divergence_of, mean_where, mixed_divergence, pair_divergences, task_losses
+from metafusion.targets import balancing_weights
 
 
 def logits_of(*probabilities):
@@ -96,6 +97,24 @@ def test_task_loss_of_classes_equals_torch_for_every_student():
     outputs, targets = random_outputs(4, 3, 6, 4), torch.tensor([0, 3, 1, 1, 2, 0])
     expected = [functional.cross_entropy(logits, targets, reduction="none").numpy() for logits in outputs]
     np.testing.assert_allclose(task_losses(outputs, targets, "classification"), expected, rtol=1e-12)
+
+
+def test_task_losses_of_weighted_classes_are_those_of_torch():
+    random = torch.Generator().manual_seed(1)
+    outputs, targets = torch.randn(7, 3, generator=random), torch.tensor([0, 2, 1, 1, 0, 2, 2])
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    expected = functional.cross_entropy(outputs, targets, weights, reduction="none")
+    torch.testing.assert_close(task_losses(outputs, targets, "classification", weights), expected)
+    # Two seeds with weights of their own.
+    both = torch.stack([weights, 3 * weights])[:, None]
+    found = task_losses(outputs.expand(2, 4, 7, 3), targets.expand(2, 1, 7), "classification", both)
+    torch.testing.assert_close(found, torch.stack([expected, 3 * expected])[:, None].expand(2, 4, 7))
+
+
+def test_rare_classes_weigh_as_much_as_frequent_ones():
+    # Of eight samples six are of class 0, two of class 2, none of class 1: 8 / (2 * 6) and 8 / (2 * 2).
+    weights = balancing_weights(np.array([0, 0, 2, 0, 0, 2, 0, 0]), 3)
+    np.testing.assert_allclose(weights, [2 / 3, 1, 2])
 
 
 def test_task_loss_of_numbers_is_the_squared_error():

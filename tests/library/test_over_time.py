@@ -218,6 +218,7 @@ def material(scores, permuted, windows, confusion=None):
         confusion=confusion or {},
         windows=windows,
         permuted=permuted,
+        curves={},
         metrics=["accuracy"],
         modalities=["spikes"],
         words=WORDS,

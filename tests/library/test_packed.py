@@ -1,5 +1,7 @@
 """The packed engine equals the loop, from the same initial weights and batches, whatever the cohort."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,7 @@ COHORTS = {
     "fine-tuned": (TUNED, {}),
     "convolutions": (CONVOLVED, {}),
     "convolutions over channels": (CONVOLVED_CHANNELS, {}),
+    "balanced": (PLAIN, {"balanced": True}),
     "taught by all alike": (PLAIN, {"teaching": "none"}),
     "taught by fixed weights": (PLAIN, {"teaching": "fixed", "exponent": 2}),
     "taught adaptively": (PLAIN, {"teaching": "adaptive", "exponent": 3}),
@@ -81,6 +84,20 @@ def test_packed_engine_equals_the_loop(name, task):
     together = packed.train(data, networks, chosen, task)
     # The smaller one is padded; other tests compare all.
     assert_same(together[3], by_loop({3: data[3]}, networks, chosen, task)[3], 1e-9)
+
+
+@pytest.mark.parametrize(("balanced", "odds"), [(False, 4.0), (True, 1.0)])
+def test_a_student_that_knows_nothing_says_the_frequencies_of_the_classes_or_equal_ones(balanced, odds):
+    quick = {"hidden": [], "epochs": 200, "batch_size": 20, "learning_rate": 0.05, "penalties": [0]}
+    networks, chosen = cohort(**quick, kept_epoch="last", teaching="none", balanced=balanced)
+    data = some_data(1, "classification", training=20, missing=0)
+    views = {key: torch.zeros_like(view) for key, view in data.views.items()}
+    targets = torch.ones_like(data.targets)
+    targets[data.training[:4]] = 0
+    blind = replace(data, views=views, targets=targets, outputs=2)
+    said = packed.train({1: blind}, networks, chosen, "classification")[1].predictions[0, 0, 0]
+    # 16 of 20 samples are of class 1.
+    assert np.exp(said[1] - said[0]) == pytest.approx(odds, rel=0.02)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -50,10 +50,12 @@ def made(task: str, change: dict[str, object] | None = None, settings: Cohort = 
     return {"samples": samples, "splits": splits, "folds": folds, "trained": trained, "pooled": pooled[2]}
 
 
+BALANCED = LAST.model_copy(update={"balanced": True})
 CASES = [(task, settings) for task in ("classification", "regression") for settings in (SETTINGS, LAST)]
+CASES += [("classification", BALANCED)]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1].kept_epoch}")
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1].kept_epoch}-{case[1].balanced}")
 def case(request) -> tuple[str, Cohort, dict]:
     task, settings = request.param
     return task, settings, made(task, settings=settings)
@@ -93,10 +95,13 @@ def test_targets_of_the_test_part_change_nothing(case):
     assert (before["pooled"].losses == after["pooled"].losses).all()
 
 
-def test_losses_are_means_over_all_samples_by_the_run_that_has_not_seen_them(one):
-    task, found = one
+def test_losses_are_means_over_all_samples_by_the_run_that_has_not_seen_them(case):
+    task, settings, found = case
     parts, folds = parts_of(found["splits"], 2), found["folds"].set_index("sample")["seed_2"]
     target = found["samples"].set_index("sample")["target"]
+    known = target[folds.index[folds.notna()]]
+    # Balanced: half of the loss is of each of the two classes.
+    weights = len(known) / (2 * known.value_counts()) if settings.balanced else dict.fromkeys(known, 1)
     for p in range(2):
         for k in range(len(STUDENTS)):
             wrong = []
@@ -107,7 +112,8 @@ def test_losses_are_means_over_all_samples_by_the_run_that_has_not_seen_them(one
                 if task == "regression":
                     wrong.append((said[0] - target[name]) ** 2)
                 else:
-                    wrong.append(np.log(np.exp(said).sum()) - said[["no", "yes"].index(target[name])])
+                    loss = np.log(np.exp(said).sum()) - said[["no", "yes"].index(target[name])]
+                    wrong.append(weights[target[name]] * loss)
             assert found["pooled"].losses[p, k] == pytest.approx(np.mean(wrong), rel=1e-5)
 
 

@@ -7,7 +7,8 @@ from scipy import stats
 
 from metafusion.errors import UserError
 from metafusion.files import write_table
-from metafusion.reproduction import against_authors, as_markdown, fill, main, read_trainings
+from metafusion.pages import fill
+from metafusion.reproduction import against_authors, as_markdown, main, read_trainings
 
 THEIRS = pd.DataFrame(
     {

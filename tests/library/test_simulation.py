@@ -11,7 +11,7 @@ from metafusion.config.source import TRUTH
 from metafusion.config.sources import Simulation
 from metafusion.files import read_arrays
 from metafusion.samples import check
-from metafusion.sources.simulation import acquire, assemble, draw
+from metafusion.sources.simulation import acquire, assemble, classes_of_response, draw
 from metafusion.splits import parts_of, split_samples
 
 EXPERIMENTS = Path(__file__).parents[2] / "config/experiments"
@@ -265,6 +265,32 @@ def test_strengths_multiply_the_coefficients():
         np.testing.assert_allclose(strong[index], factor * weak[index], atol=1e-9)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_classes_agree_with_the_signals_as_often_as_an_orthant_of_two_normals(share):
+    # Sheppard 1899: two standard normals of correlation c have the same sign in 1/2 + arcsin(c) / pi of the cases.
+    usual = {"samples": 20_000, "widths": (1, 1), **SETTING_11}
+    signal = draw(settings_of(**usual), 4).response
+    noisy = draw(settings_of(**usual, response_noise=share), 4).response
+    assert noisy.var() == pytest.approx(1, abs=4 * np.sqrt(2 / 20_000))
+    answers, truth = (classes_of_response(one, [0.5, 0.5]) for one in (signal, noisy))
+    expected = 0.5 + np.arcsin(np.sqrt(1 - share)) / np.pi
+    assert np.mean(answers == truth) == pytest.approx(expected, abs=4 * 0.5 / np.sqrt(20_000))
+
+
+def test_a_response_of_nothing_but_noise_needs_no_signal():
+    usual = {"strengths": (0, 0, 0), "interaction_strength": 0, "response_noise": 1}
+    drawn, other = (draw(settings_of(**usual, noise=noise), 4) for noise in ((0.1, 0.1), (0.5, 0.5)))
+    assert np.ptp(drawn.response) > 1
+    assert drawn.response.tobytes() == other.response.tobytes()
+
+
+def test_classes_are_cut_in_the_order_of_the_response():
+    response = np.array([0.3, -1.0, 2.0, 0.3, 9.0])
+    assert classes_of_response(response, [0.4, 0.6]).tolist() == [f"class_{number}" for number in (1, 1, 2, 2, 2)]
+    many = classes_of_response(np.random.default_rng(0).standard_normal(200), [0.7, 0.2, 0.1])
+    assert pd.Series(many).value_counts().to_dict() == {"class_1": 140, "class_2": 40, "class_3": 20}
+
+
 class Recorder:
     """A random generator that keeps what it gave away."""
 
@@ -288,10 +314,10 @@ class Recorder:
 def test_no_random_number_is_used_twice(monkeypatch):
     recorder = type("Fresh", (Recorder,), {"given": [], "started": 0})
     monkeypatch.setattr("metafusion.sources.simulation.np.random.default_rng", recorder)
-    draw(settings_of(), 1)
+    draw(settings_of(response_noise=0.2), 1)
     numbers = np.concatenate(recorder.given)
     assert recorder.started == 1
-    assert len(numbers) > 200 * (4 + 3 + 2)
+    assert len(numbers) > 200 * (4 + 3 + 2 + 1)
     assert len(np.unique(numbers)) == len(numbers)
 
 
@@ -483,6 +509,14 @@ def test_simulated_samples_keep_the_contract_and_split_by_their_draw(joined):
     parts = parts_of(splits, 10)
     assert parts["sample"].tolist() == checked.samples["sample"][30:].tolist()
     assert parts["part"].value_counts().to_dict() == {"train": 18, "validation": 6, "test": 6}
+
+
+def test_simulated_classes_keep_the_contract(tmp_path):
+    settings = settings_of(samples=30, classes=[0.8, 0.2])
+    acquire(settings, tmp_path, {}, [2, 10])
+    checked = check(assemble(settings, tmp_path, {}), "classification", ["first", "second"])
+    counts = checked.samples.groupby("draw")["target"].value_counts().to_dict()
+    assert counts == {(seed, name): number for seed in (2, 10) for name, number in (("class_1", 24), ("class_2", 6))}
 
 
 def test_a_modality_without_private_latents_sees_the_shared_ones():

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
+from metafusion.cross_fitting import draw_folds
 from metafusion.errors import UserError
 from metafusion.splits import manifest, parts_of, split_samples
 
@@ -120,10 +121,10 @@ def test_seeds_give_different_splits():
 
 def test_every_sample_is_in_the_test_part_about_as_often_as_asked_for():
     samples = table_of([1] * 20, ["a", "b"] * 10)
-    splits = split_samples(samples, list(range(200)), **FRACTIONS)
+    splits = split_samples(samples, list(range(100)), **FRACTIONS)
     often = (splits.drop(columns="sample") == "test").sum(axis=1)
-    # Binomial(200, 0.2): standard deviation 5.7.
-    assert often.between(40 - 5 * 5.7, 40 + 5 * 5.7).all()
+    # Binomial(100, 0.2): standard deviation 4. Beyond four of them one of 20 samples lies in one of 800 cases.
+    assert often.between(20 - 4 * 4, 20 + 4 * 4).all()
 
 
 @st.composite
@@ -434,6 +435,64 @@ def test_an_official_part_stays_with_the_samples_drawn():
     parts = parts_of(split_samples(samples, [1], **FRACTIONS, units=30), 1).merge(samples, on="sample")
     assert len(parts) == 30
     assert ((parts["part"] == "test") == (parts["given_part"] == "test")).all()
+
+
+@pytest.mark.parametrize("random_state", ["independent", "seed"])
+def test_smaller_training_parts_are_among_larger_ones_and_the_test_part_stays(random_state):
+    samples = table_of([2] * 100, ["ill", "well", "well", "well", "well"] * 20)
+    of_all = parts_of(split_samples(samples, [1, 2], **FRACTIONS, random_state=random_state), 1)
+    tested = set(of_all.loc[of_all["part"] == "test", "sample"])
+    previous = set()
+    # By hand: 16 of 80 subjects that are not tested are ill, so 2 of 10, 3 of 15, 8 of 40.
+    for count, ill in ((10, 2), (15, 3), (40, 8), (80, 16)):
+        splits = split_samples(samples, [1, 2], **FRACTIONS, random_state=random_state, untested_units=count)
+        parts = parts_of(splits, 1).merge(samples, on="sample")
+        assert set(parts.loc[parts["part"] == "test", "sample"]) == tested
+        kept = parts[parts["part"] != "test"]
+        people = kept.drop_duplicates("subject")["target"].value_counts().to_dict()
+        assert (len(kept), people) == (2 * count, {"ill": ill, "well": count - ill})
+        assert set(kept["sample"]) > previous
+        previous = set(kept["sample"])
+        other = parts_of(splits, 2).merge(samples, on="sample")
+        assert count == 80 or set(other.loc[other["part"] != "test", "sample"]) != previous
+    assert previous | tested == set(samples["sample"])
+
+
+def test_the_validation_part_and_the_folds_are_drawn_from_what_is_kept():
+    samples = table_of([1] * 100, ["ill", "well"] * 50)
+    parts = parts_of(split_samples(samples, [1], **FRACTIONS, untested_units=40), 1)
+    assert parts["part"].value_counts().to_dict() == {"train": 30, "validation": 10, "test": 20}
+    crossed = split_samples(samples, [1], **FRACTIONS, untested_units=40, cross_fitting=5)
+    assert parts_of(crossed, 1)["part"].value_counts().to_dict() == {"train": 40, "test": 20}
+    folds = draw_folds(samples, crossed, [1], 5, "subject", True, True).dropna()
+    assert folds["seed_1"].value_counts().to_dict() == dict.fromkeys(range(5), 8)
+    assert set(folds["sample"]) == set(parts.loc[parts["part"] != "test", "sample"])
+
+
+def test_an_official_test_part_stays_whole_where_the_others_are_cut():
+    samples = table_of([1] * 60, ["ill", "well"] * 30)
+    samples["given_part"] = np.where(np.arange(60) < 20, "test", None)
+    parts = parts_of(split_samples(samples, [1], **FRACTIONS, untested_units=12), 1).merge(samples, on="sample")
+    assert (parts["part"] == "test").sum() == (parts["given_part"] == "test").sum() == 20
+    assert parts.loc[parts["part"] != "test", "target"].value_counts().to_dict() == {"ill": 6, "well": 6}
+
+
+def test_without_stratification_any_units_are_kept():
+    samples = table_of([1] * 200, ["ill", "well"] * 100)
+    ill = []
+    for seed in range(1, 21):
+        splits = split_samples(samples, [seed], **FRACTIONS, stratify=False, untested_units=40)
+        kept = parts_of(splits, seed).merge(samples, on="sample").query("part != 'test'")
+        assert len(kept) == 40
+        ill.append((kept["target"] == "ill").sum())
+    assert len(set(ill)) > 3
+    assert np.mean(ill) == pytest.approx(20, abs=4 * np.sqrt(40 / 4 / 20))
+
+
+def test_more_untested_units_than_there_are_are_refused():
+    samples = table_of([2] * 20, ["ill", "well"] * 10)
+    with pytest.raises(UserError, match=r"seed 1: 16 subjects are not tested, fewer than 'split\.untested_units: 17'"):
+        split_samples(samples, [1], **FRACTIONS, untested_units=17)
 
 
 def test_more_units_than_there_are_are_refused():

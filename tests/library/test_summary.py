@@ -11,6 +11,7 @@ from metafusion.summary import (
     by_penalty_table,
     by_students_table,
     differences_table,
+    mutual_learning_table,
     penalties_table,
     ranks_table,
     students_table,
@@ -196,6 +197,35 @@ def test_differences_are_corrected_within_one_reference_and_metric():
     found = table[table["reference"] == "meta_fusion"]
     # All five methods lie above the reference in all eight seeds: p = 2 / 2^8, five times that after Holm.
     assert found["p_corrected"].tolist() == pytest.approx([5 * 2 / 2**8] * 5)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("accuracy", 1), ("log_loss", -1)])
+def test_what_mutual_learning_added_is_paired_with_the_same_ensemble_without_it(metric, sign):
+    values = {
+        "meta_fusion": [0.5, 0.7, 0.9],
+        "independent_meta_fusion": [0.5, 0.6, 0.6],
+        "independent_meta_fusion_reused": [0.0, 0.0, 0.0],
+        "best_single": [0.4, 0.4, 0.4],
+        "independent_best_single": [0.5, 0.5, 0.5],
+        "early_fusion": [0.1, 0.2, 0.3],
+    }
+    selection = pd.DataFrame(
+        [
+            (seed, penalty, int(penalty == best))
+            for seed, best in ((1, 0.0), (2, 3.0), (3, 0.5))
+            for penalty in (0.0, 0.5, 3.0)
+        ],
+        columns=["seed", "penalty", "chosen"],
+    )
+    table = mutual_learning_table(scores_of(values, metric), selection, [metric], 0.25)
+    assert table["method"].tolist() == ["meta_fusion", "best_single"]
+    first, second = table.itertuples()
+    # Differences 0, 0.1, 0.3: mean 0.4 / 3, variance (0.1 - 0.16 / 3) / 2.
+    half = T_OF_THREE * math.sqrt((0.1 - 0.16 / 3) / 2 * (1 / 3 + 0.25))
+    assert first.gain == pytest.approx(sign * 0.4 / 3)
+    assert (first.low, first.high) == pytest.approx((first.gain - half, first.gain + half))
+    assert (first.seeds, first.taught) == (3, 2)
+    assert second.gain == pytest.approx(-0.1 * sign)
 
 
 def test_seeds_that_share_samples_have_wider_intervals():

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.workflow
 from conftest import SIMULATION, TABLES, write_tables  # noqa: E402
 
 TABLES_OUT = ["summary", "scores", "differences", "ranks", "students", "penalties", "by_penalty", "by_students"]
-TABLES_OUT += ["by_subgroup", "splits", "exclusions"]
+TABLES_OUT += ["mutual_learning", "by_subgroup", "splits", "exclusions"]
 TABLES_OUT += ["flow", "participants", "leakage", "columns", "quality", "tripod_ai"]
 FIGURES_OUT = ["methods", "critical_difference", "cohort", "penalties", "number_of_students", "learning_curves"]
 FIGURES_OUT += ["predictions", "reliability", "flow"]
