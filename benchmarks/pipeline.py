@@ -82,7 +82,10 @@ def run(experiments: str, cores: str) -> dict[str, object]:
 
 
 def of_rules(folder: Path) -> dict[str, dict[str, float]]:
-    """Return the jobs of each rule of a finished run, their wall time (s), and how much of it was work (s)."""
+    """Return the jobs of each rule of a finished run, their wall time (s), and how much of it was work (s).
+
+    What came from a cache counts nowhere: no script ran, so its log is empty or missing.
+    """
     jobs = {}
     for path in (folder / ".snakemake/metadata").iterdir():
         record = json.loads(path.read_text())
@@ -90,7 +93,10 @@ def of_rules(folder: Path) -> dict[str, dict[str, float]]:
             jobs[record["log"][0]] = record["rule"], record["endtime"] - record["starttime"]
     rules: dict[str, dict[str, float]] = defaultdict(lambda: {"jobs": 0, "wall_s": 0.0, "work_s": 0.0})
     for log, (rule, wall) in jobs.items():
-        worked = re.search(r"worked ([\d.]+) s$", (folder / log).read_text(), flags=re.MULTILINE)
+        said = (folder / log).read_text() if (folder / log).exists() else ""
+        worked = re.search(r"worked ([\d.]+) s$", said, flags=re.MULTILINE)
+        if not worked:
+            continue
         for key, value in (("jobs", 1), ("wall_s", wall), ("work_s", float(worked[1]))):
             rules[rule][key] = round(rules[rule][key] + value, 2)
     return dict(sorted(rules.items()))
