@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from metafusion.errors import UserError
-from metafusion.splits import manifest, parts_of, split_samples
+from metafusion.parts import parts_of
+from metafusion.splits import manifest, split_samples
 
 FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
 
