@@ -190,6 +190,28 @@ def test_what_a_profile_sets_is_a_known_key(profile):
     Study.model_validate({"experiments": ["any"]} | given)
 
 
+def test_the_profile_for_slurm_groups_rules_that_there_are_and_the_page_says_which():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    rules, groups = {name for _, name in RULES}, profile["groups"]
+    assert set(profile["set-resources"]) | set(groups) <= rules
+    taking_turns = {name for name, given in profile["set-resources"].items() if given.get("one_of_a_group") == 1}
+    assert taking_turns == set(groups)
+    assert (profile["resources"], profile["set-resource-scopes"]) == (
+        {"one_of_a_group": 1},
+        {"one_of_a_group": "local"},
+    )
+    # What the page has by group; rules without one stand alone or run where Snakemake does.
+    told = {name: row[2] for row in rows_of_table("docs/scaling.md", "rules") for name in row[0].split(", ")}
+    assert told.keys() == rules
+    assert {name: group for name, group in told.items() if group not in ("", "any executor")} == groups
+    components = {
+        group: row[1] for row in rows_of_table("docs/scaling.md", "rules") if (group := row[2]) in groups.values()
+    }
+    assert {group: words.split()[0] for group, words in components.items()} == {
+        group: {10: "ten", 1: "an"}[profile["group-components"].get(group, 1)] for group in components
+    }
+
+
 def test_links_of_the_pages_lead_somewhere():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "config/README.md"]
     broken = [
