@@ -173,7 +173,7 @@ FORBIDDEN = {
 READERS = {("metafusion/sources/ad_data.py", "pickle")}
 PROGRAMS = {
     ("metafusion/sources/wheels.py", "subprocess.run"),
-    ("metafusion/provenance.py", "subprocess.run"),
+    ("metafusion/workflow/provenance.py", "subprocess.run"),
     ("benchmarks/pipeline.py", "subprocess.run"),
 }
 

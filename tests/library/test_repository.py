@@ -72,6 +72,20 @@ def test_scripts_are_thin(path):
     assert len(path.read_text().splitlines()) <= 40
 
 
+def test_the_library_knows_of_snakemake_in_the_folder_workflow_alone():
+    modules = [path for path in (ROOT / "metafusion").rglob("*.py") if path.parent.name != "workflow"]
+    found = []
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names += [f"{node.module}.{name}" for name in names]
+            known = [name for name in names if f"{name}.".startswith(("snakemake", "metafusion.workflow."))]
+            found += [(str(path.relative_to(ROOT)), name) for name in known]
+    assert len(modules) > 100
+    assert found == []
+
+
 def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)[1]

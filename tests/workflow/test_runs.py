@@ -181,7 +181,7 @@ def _spoil_test_rows(folder):
 
 def verified(study, *folders):
     """Verify results with the code of a study; return the exit code and the lines."""
-    command = [sys.executable, "-m", "metafusion.verify", *(folders or ["results"])]
+    command = [sys.executable, "-m", "metafusion.workflow.verify", *(folders or ["results"])]
     environment = os.environ | {"PYTHONPATH": str(study.repository)}
     done = subprocess.run(command, cwd=study.folder, env=environment, capture_output=True, text=True)
     assert done.stderr == ""
