@@ -226,6 +226,13 @@ def test_the_profile_for_slurm_groups_rules_that_there_are_and_the_page_says_whi
     }
 
 
+def test_the_tests_that_pages_name_are_there():
+    named = {name for page in (ROOT / "docs").rglob("*.md") for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    there = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) >= 5
+    assert {name for name in named if f"def {name}(" not in there} == set()
+
+
 def test_links_of_the_pages_lead_somewhere():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "config/README.md"]
     broken = [
