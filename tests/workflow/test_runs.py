@@ -234,6 +234,16 @@ def test_the_report_holds_every_figure_with_its_caption_and_names_nobody(copy_of
     }
 
 
+def test_what_a_run_without_mistakes_says_names_nobody(finished):
+    said = {"terminal": finished.printed}
+    said |= {str(path): path.read_text() for path in (finished.folder / "logs").rglob("*") if path.is_file()}
+    samples = pd.read_parquet(finished.folder / "results/tiny/samples.parquet")
+    assert len(said) > 20
+    assert [
+        (where, name) for name in {*samples["sample"], *samples["subject"]} for where in said if name in said[where]
+    ] == []
+
+
 def report_of(study, *options):
     """The report, and all tables in it, as text."""
     study.succeed("--report", "report.html", *options)
