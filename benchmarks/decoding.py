@@ -194,8 +194,9 @@ def _block(experiment, samples, seeds: list[int], features, folder: Path, clock:
     from metafusion.cohort.train import train
     from metafusion.comparators import linear, networks
     from metafusion.comparators.options import Options
+    from metafusion.parts import parts_of
     from metafusion.predictions import long_predictions
-    from metafusion.splits import parts_of, split_samples
+    from metafusion.splits import split_samples
     from metafusion.stacking import stack
     from metafusion.targets import classes_of
 

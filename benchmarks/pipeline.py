@@ -5,9 +5,11 @@
     python benchmarks/pipeline.py --experiments alzheimers_csf --cores 2 --jobs
 
 `rules` has, for each rule of a real run of packaged experiments, its jobs, their wall time as Snakemake recorded it,
-and the part of it in which they worked, as their logs say; the rest is the start of Python and imports.
-`compute_share` is the same over all jobs. A dry run is of six settings of a simulation, with as many seeds as make
-about so many jobs. Compare within one run: machines are noisy, and processor times (`cpu_s`) less so than wall times.
+and the part of it in which they worked, as their logs say; the rest is the start of Python and imports. `start_cpu_s`
+and `work_cpu_s` are the same in processor time, which other programs on the machine hardly change. `compute_share` and
+`compute_share_cpu` are the shares of work over all jobs. A dry run is of six settings of a simulation, with as many
+seeds as make about so many jobs. Compare within one run: machines are noisy, and processor times less so than wall
+times.
 """
 
 import argparse
@@ -27,6 +29,10 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PACKAGED = "alzheimers_csf,eeg_scp,mri_atrophy,simulation_four"
 SETTINGS = 6
+SECONDS = ("wall_s", "work_s", "start_cpu_s", "work_cpu_s")
+"""What is summed over the jobs of a rule."""
+SAID = re.compile(r"worked ([\d.]+) s; of processors, start ([\d.]+) s, work ([\d.]+) s$", flags=re.MULTILINE)
+"""The last line of a job's log."""
 JOBS_PER_SEED, JOBS_PER_EXPERIMENT = 7, 5
 """Of an experiment with two families of comparators, and seeds in blocks of one."""
 
@@ -75,23 +81,34 @@ def run(experiments: str, cores: str) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config").symlink_to(ROOT / "config")
-        _, wall, _ = snakemake(folder, "--cores", cores, "--config", f"experiments={experiments}")
+        _, wall, cpu = snakemake(folder, "--cores", cores, "--config", f"experiments={experiments}")
         rules = of_rules(folder)
-    spent, worked = (sum(rule[key] for rule in rules.values()) for key in ("wall_s", "work_s"))
-    return {"demo_wall_s": round(wall, 1), "rules": rules, "compute_share": round(worked / spent, 3)}
+    spent, worked, starting, working = (sum(rule[key] for rule in rules.values()) for key in SECONDS)
+    return {
+        "demo_wall_s": round(wall, 1),
+        "demo_cpu_s": round(cpu, 1),
+        "rules": rules,
+        "compute_share": round(worked / spent, 3),
+        "compute_share_cpu": round(working / (starting + working), 3),
+    }
 
 
 def of_rules(folder: Path) -> dict[str, dict[str, float]]:
-    """Return the jobs of each rule of a finished run, their wall time (s), and how much of it was work (s)."""
+    """Return the jobs of each rule of a finished run, and their times (s), see :data:`SECONDS`.
+
+    What came from a cache counts nowhere: no script ran, so its log is empty or missing.
+    """
     jobs = {}
     for path in (folder / ".snakemake/metadata").iterdir():
         record = json.loads(path.read_text())
         if record["log"]:
             jobs[record["log"][0]] = record["rule"], record["endtime"] - record["starttime"]
-    rules: dict[str, dict[str, float]] = defaultdict(lambda: {"jobs": 0, "wall_s": 0.0, "work_s": 0.0})
+    rules: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(("jobs", *SECONDS), 0))
     for log, (rule, wall) in jobs.items():
-        worked = re.search(r"worked ([\d.]+) s$", (folder / log).read_text(), flags=re.MULTILINE)
-        for key, value in (("jobs", 1), ("wall_s", wall), ("work_s", float(worked[1]))):
+        said = (folder / log).read_text() if (folder / log).exists() else ""
+        if not (found := SAID.search(said)):
+            continue
+        for key, value in zip(("jobs", *SECONDS), (1, wall, *map(float, found.groups())), strict=True):
             rules[rule][key] = round(rules[rule][key] + value, 2)
     return dict(sorted(rules.items()))
 

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import log_softmax, logsumexp
 
 from metafusion.config.models import Task
-from metafusion.splits import folds_of, parts_of
+from metafusion.parts import parts_of
 
 
 def draw_folds(
@@ -42,6 +42,9 @@ def draw_folds(
     UserError
         Fewer units, or units of a class, than folds.
     """
+    # Imported here: who reads folds need not wait for scikit-learn.
+    from metafusion.splits import folds_of
+
     table = pd.DataFrame({"sample": splits["sample"]})
     rows = samples.set_index("sample").loc[splits["sample"]].reset_index()
     for seed in seeds:

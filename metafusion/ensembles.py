@@ -5,7 +5,6 @@ from math import floor
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.special import log_softmax, softmax
 
 from metafusion.config.models import Ensemble, Task
@@ -339,6 +338,9 @@ def non_negative(outputs: np.ndarray, seen: np.ndarray, targets: np.ndarray, tas
     ----------
     Breiman 1996 (stacked regressions).
     """
+    # Imported here: it takes a while, and few ask for it.
+    from scipy.optimize import nnls
+
     if task == "classification":
         said, wanted = softmax(outputs.astype(np.float64), axis=2), np.eye(outputs.shape[2])[targets]
     else:

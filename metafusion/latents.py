@@ -12,10 +12,10 @@ from metafusion import fronts
 from metafusion.config.models import Representations
 from metafusion.errors import UserError
 from metafusion.files import read_arrays, write_arrays
+from metafusion.parts import PARTS_TO_FIT_ON, parts_of
 from metafusion.preprocess.trials import array_shape
 from metafusion.representations import latents
 from metafusion.samples import original_ids
-from metafusion.splits import PARTS_TO_FIT_ON, parts_of
 
 log = logging.getLogger("metafusion")
 
@@ -43,7 +43,7 @@ def extract(
     -------
     latents : dict of str to ndarray
         ``seed_{seed}/{representation}``, float32, shape (samples of the seed, width), and ``seed_{seed}/present``,
-        bool. Rows are in the order of :func:`metafusion.splits.parts_of`.
+        bool. Rows are in the order of :func:`metafusion.parts.parts_of`.
     transforms : dict of str to ndarray
         ``seed_{seed}/{what}``: the fitted numbers (see metafusion.representations.Transform). With ``conv1d`` also
         ``shape``, that of the array, as configured or as the columns say.

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from metafusion.errors import UserError
 from metafusion.files import read_table
+from metafusion.parts import PARTS_TO_FIT_ON, parts_of
 from metafusion.preprocess.trials import array_shape
 from metafusion.samples import original_ids
-from metafusion.splits import PARTS_TO_FIT_ON, parts_of
 
 
 def refuse_large_sizes(

@@ -9,13 +9,6 @@ from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from metafusion.errors import UserError
 from metafusion.samples import PARTS, refuse_overlap
 
-PARTS_TO_FIT_ON = {
-    "train": ("train",),
-    "train_and_validation": ("train", "validation"),
-    "everything": ("train", "validation", "test"),
-}
-"""Whose samples representations are fitted on, by ``fit_on``."""
-
 
 def split_samples(
     samples: pd.DataFrame,
@@ -382,10 +375,3 @@ def manifest(samples: pd.DataFrame, splits: pd.DataFrame, classes: bool) -> pd.D
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def parts_of(splits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return ``sample`` and ``part`` of the samples that a seed uses, in the order of the table."""
-    column = splits[f"seed_{seed}"]
-    used = column.notna()
-    return pd.DataFrame({"sample": splits.loc[used, "sample"], "part": column[used]}).reset_index(drop=True)

@@ -6,6 +6,11 @@ makes   <resources>/wheels/{wheel}, <resources>/sources/{experiment}/
 """
 
 
+# Nodes of a cluster often reach no network.
+localrules:
+    download_wheel,
+
+
 rule download_wheel:
     output:
         wheel="<resources>/wheels/{file}",

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from metafusion import samples
 from metafusion.config.models import Shuffle
-from metafusion.permutation import shuffled
 from metafusion.sources import science_of
 from metafusion.sources.parse import source_from
 from metafusion.subgroups import levels_of
@@ -21,6 +20,9 @@ with job(snakemake) as (input, output, params, log):
     positive_number(classes_of(checked.samples, params.task), params.reported["positive"])
     levels_of(checked.samples, checked.people, params.reported["subgroups"])
     if params.shuffle:
+        # Imported here: experiments without it need not wait for libraries of statistics.
+        from metafusion.permutation import shuffled
+
         checked = shuffled(checked, Shuffle(**params.shuffle), params.permutations, params.unit)
         log.info("labels shuffled: %d permutations", params.permutations)
     samples.write(checked, output.samples, output.features, output.people, output.exclusions)

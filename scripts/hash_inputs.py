@@ -1,8 +1,8 @@
 """Rule hash_inputs: SHA-256 of the user's files, read piece by piece."""
 
 from metafusion.files import write_json
-from metafusion.provenance import checksums
 from metafusion.workflow.job import job
+from metafusion.workflow.provenance import checksums
 
 with job(snakemake) as (input, output, params, log):
     found = checksums(input.files)

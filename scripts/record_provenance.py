@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from metafusion import provenance
 from metafusion.files import read_json, write_json, write_table
+from metafusion.workflow import provenance
 from metafusion.workflow.job import job
 
 with job(snakemake) as (input, output, params, log):
@@ -18,4 +18,6 @@ with job(snakemake) as (input, output, params, log):
     write_table(provenance.overview(record), output.overview)
     log.info("%d results, %d inputs", len(record["outputs"]), len(record["inputs"]))
     if unknown := provenance.unknown(record, folder):
-        log.warning("%d files in %s are made by no rule as configured now, see metafusion.verify", len(unknown), folder)
+        log.warning(
+            "%d files in %s are made by no rule as configured now, see docs/provenance.md", len(unknown), folder
+        )

@@ -11,9 +11,9 @@ from metafusion.comparators.options import Options
 from metafusion.config.source import TRUTH
 from metafusion.cross_fitting import pool_answers, with_runs
 from metafusion.files import read_table, write_table
+from metafusion.parts import parts_of
 from metafusion.predictions import long_predictions
 from metafusion.samples import feature_matrix
-from metafusion.splits import parts_of
 from metafusion.targets import classes_of
 from metafusion.workflow.job import job
 

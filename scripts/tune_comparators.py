@@ -7,9 +7,9 @@ import pandas as pd
 from metafusion.comparators.tuned import BUDGET, collect, fits, train
 from metafusion.config.fronts import Front
 from metafusion.files import read_table, write_table
+from metafusion.parts import parts_of
 from metafusion.predictions import long_predictions
 from metafusion.samples import feature_matrix
-from metafusion.splits import parts_of
 from metafusion.targets import classes_of
 from metafusion.workflow.job import job
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from metafusion.files import read_table
+from metafusion.parts import parts_of
 from metafusion.samples import feature_matrix, original_ids
-from metafusion.splits import parts_of
 
 
 @dataclass(frozen=True)

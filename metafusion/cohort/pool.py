@@ -12,7 +12,7 @@ from metafusion.cohort.losses import mean_where, task_losses
 from metafusion.cohort.teachers import choose_penalty, teaching_weights
 from metafusion.config.models import Cohort, Task
 from metafusion.cross_fitting import fold_numbers, pool_outputs, runs_of, seeds_of
-from metafusion.splits import parts_of
+from metafusion.parts import parts_of
 from metafusion.targets import balancing_weights, classes_of, numbers_of, without_test
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from metafusion.cohort.students import Student
 from metafusion.config.models import Task
-from metafusion.splits import parts_of
+from metafusion.parts import parts_of
 from metafusion.targets import classes_of, numbers_of, without_test
 
 

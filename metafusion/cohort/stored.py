@@ -10,7 +10,7 @@ import pandas as pd
 
 from metafusion.cross_fitting import fold_numbers
 from metafusion.files import read_arrays, read_table
-from metafusion.splits import parts_of
+from metafusion.parts import parts_of
 
 
 @dataclass

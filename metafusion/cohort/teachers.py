@@ -1,8 +1,6 @@
 """Who teaches: weights of the students as teachers, from their validation losses when trained alone."""
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_score
 
 from metafusion.config.models import Cohort
 
@@ -65,10 +63,13 @@ def _best_and_worst_cluster(losses: np.ndarray, settings: Cohort, random_state: 
 
 def _by_silhouette(points: np.ndarray, most_clusters: int, random_state: int) -> np.ndarray:
     """Labels of the k-means with the best mean silhouette, the smaller number of clusters if even."""
+    # Imported here: whoever trains without teachers need not wait for scikit-learn.
+    from sklearn.metrics import silhouette_score
+
     count = len(points)
     best_labels, best_score = np.zeros(count, dtype=int), -np.inf
     for clusters in range(2, min(most_clusters, count - 1, len(np.unique(points))) + 1):
-        labels = _k_means(points, clusters, random_state).labels_
+        labels, _ = _k_means(points, clusters, random_state)
         # k-means may leave a cluster empty where losses nearly coincide; a single label has no silhouette.
         if not 2 <= len(np.unique(labels)) < count:
             continue
@@ -87,16 +88,20 @@ def _by_elbow(points: np.ndarray, most_clusters: int, random_state: int) -> np.n
     most = min(most_clusters, len(points) - 1, len(np.unique(points)))
     if most < 2:
         return np.zeros(len(points), dtype=int)
-    fits = [_k_means(points, clusters, random_state) for clusters in range(1, most + 1)]
-    curve = np.array([fit.inertia_ for fit in fits])
+    found = [_k_means(points, clusters, random_state) for clusters in range(1, most + 1)]
+    curve = np.array([inertia for _, inertia in found])
     line = np.linspace(1, 0, most)
     bend = line - (curve - curve[-1]) / (curve[0] - curve[-1])
     # With two candidates there is no bend: the curve is the line.
-    return fits[max(1, int(np.argmax(bend)))].labels_
+    return found[max(1, int(np.argmax(bend)))][0]
 
 
-def _k_means(points: np.ndarray, clusters: int, random_state: int) -> KMeans:
-    return KMeans(clusters, random_state=random_state).fit(points)
+def _k_means(points: np.ndarray, clusters: int, random_state: int) -> tuple[np.ndarray, float]:
+    """Return the labels, and the sum of squares within clusters."""
+    from sklearn.cluster import KMeans
+
+    fitted = KMeans(clusters, random_state=random_state).fit(points)
+    return fitted.labels_, fitted.inertia_
 
 
 TIE = 1e-6

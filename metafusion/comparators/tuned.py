@@ -20,8 +20,8 @@ from metafusion.comparators.probabilities import log_probabilities
 from metafusion.config.fronts import Front
 from metafusion.config.models import Representations, Task
 from metafusion.cross_fitting import fold_numbers
+from metafusion.parts import parts_of
 from metafusion.representations import latents
-from metafusion.splits import parts_of
 from metafusion.targets import classes_of, numbers_of, without_test
 
 BUDGET = 12

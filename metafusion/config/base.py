@@ -10,7 +10,7 @@ from metafusion.errors import did_you_mean
 class Settings(BaseModel):
     """A part of the configuration. Immutable; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", defer_build=True, frozen=True)
 
     @model_validator(mode="before")
     @classmethod

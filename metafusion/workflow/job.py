@@ -40,7 +40,7 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
     log = _log_to(snakemake.log[0])
     note = Path(snakemake.log[0]).with_suffix(".json")
     note.unlink(missing_ok=True)
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started, clock, of_start = datetime.now(UTC), time.perf_counter(), time.process_time()
     try:
         if "torch" in sys.modules:
             import torch
@@ -50,7 +50,8 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
         with never_alone(), threadpool_limits(threads):
             yield snakemake.input, snakemake.output, snakemake.params, log
         seconds = round(time.perf_counter() - clock, 3)
-        log.info("worked %.2f s", seconds)
+        of_work = time.process_time() - of_start
+        log.info("worked %.2f s; of processors, start %.2f s, work %.2f s", seconds, of_start, of_work)
         write_json(_note(snakemake, threads) | {"started": started.isoformat(), "seconds": seconds}, note)
     except Exception as error:
         said = _said(error, snakemake)

@@ -1,7 +1,6 @@
 """What stands around every script: one message for a person's mistake, and no job that outlives its Snakemake."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -37,13 +36,6 @@ def fails(tmp_path):
         return (tmp_path / "job.log").read_text()
 
     return run
-
-
-def test_a_job_says_in_its_log_how_long_it_worked(tmp_path):
-    snakemake = SimpleNamespace(rule="any", input=[], output=[], params=None, log=[str(tmp_path / "log")])
-    with job(snakemake):
-        time.sleep(0.25)
-    assert 0.25 <= float(re.search(r"worked ([\d.]+) s$", (tmp_path / "log").read_text().strip())[1]) < 20
 
 
 @pytest.mark.parametrize(

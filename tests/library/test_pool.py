@@ -16,7 +16,8 @@ from metafusion.cohort.train import train
 from metafusion.config.models import Cohort, Representations
 from metafusion.cross_fitting import draw_folds, fold_numbers, with_runs
 from metafusion.errors import DivergedError
-from metafusion.splits import parts_of, split_samples
+from metafusion.parts import parts_of
+from metafusion.splits import split_samples
 
 SETTINGS = Cohort(hidden=[], epochs=3, batch_size=8, penalties=[0, 1], learning_rate=0.05)
 CHOICES = {"a": Representations(sizes=["raw", "absent"]), "b": Representations(sizes=["raw", "absent"])}

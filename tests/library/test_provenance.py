@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from metafusion import provenance, verify
 from metafusion.config.bids import Bids
 from metafusion.config.models import Experiment
 from metafusion.errors import UserError
-from metafusion.workflow import layout
+from metafusion.workflow import layout, provenance, verify
 
 ROOT = Path(__file__).parents[2]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -72,6 +72,20 @@ def test_scripts_are_thin(path):
     assert len(path.read_text().splitlines()) <= 40
 
 
+def test_the_library_knows_of_snakemake_in_the_folder_workflow_alone():
+    modules = [path for path in (ROOT / "metafusion").rglob("*.py") if path.parent.name != "workflow"]
+    found = []
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names += [f"{node.module}.{name}" for name in names]
+            known = [name for name in names if f"{name}.".startswith(("snakemake", "metafusion.workflow."))]
+            found += [(str(path.relative_to(ROOT)), name) for name in known]
+    assert len(modules) > 100
+    assert found == []
+
+
 def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)[1]
@@ -188,6 +202,35 @@ def test_what_a_profile_sets_is_a_known_key(profile):
 
     given = dict(entry.split("=", 1) for entry in yaml.safe_load(profile.read_text()).get("config", []))
     Study.model_validate({"experiments": ["any"]} | given)
+
+
+def test_the_profile_for_slurm_groups_rules_that_there_are_and_the_page_says_which():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    rules, groups = {name for _, name in RULES}, profile["groups"]
+    assert set(profile["set-resources"]) | set(groups) <= rules
+    taking_turns = {name for name, given in profile["set-resources"].items() if given.get("one_of_a_group") == 1}
+    assert taking_turns == set(groups)
+    assert (profile["resources"], profile["set-resource-scopes"]) == (
+        {"one_of_a_group": 1},
+        {"one_of_a_group": "local"},
+    )
+    # What the page has by group; rules without one stand alone or run where Snakemake does.
+    told = {name: row[2] for row in rows_of_table("docs/scaling.md", "rules") for name in row[0].split(", ")}
+    assert told.keys() == rules
+    assert {name: group for name, group in told.items() if group not in ("", "any executor")} == groups
+    components = {
+        group: row[1] for row in rows_of_table("docs/scaling.md", "rules") if (group := row[2]) in groups.values()
+    }
+    assert {group: words.split()[0] for group, words in components.items()} == {
+        group: {10: "ten", 1: "an"}[profile["group-components"].get(group, 1)] for group in components
+    }
+
+
+def test_the_tests_that_pages_name_are_there():
+    named = {name for page in (ROOT / "docs").rglob("*.md") for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    there = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) >= 5
+    assert {name for name in named if f"def {name}(" not in there} == set()
 
 
 def test_links_of_the_pages_lead_somewhere():

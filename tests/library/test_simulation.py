@@ -10,9 +10,10 @@ from metafusion.config.load import load_experiment
 from metafusion.config.source import TRUTH
 from metafusion.config.sources import Simulation
 from metafusion.files import read_arrays
+from metafusion.parts import parts_of
 from metafusion.samples import check
 from metafusion.sources.simulation import acquire, assemble, classes_of_response, draw
-from metafusion.splits import parts_of, split_samples
+from metafusion.splits import split_samples
 
 EXPERIMENTS = Path(__file__).parents[2] / "config/experiments"
 LINEAR = {"transforms": ("linear", "linear", "linear"), "interaction_strength": 0}

@@ -9,7 +9,8 @@ from sklearn.model_selection import train_test_split
 
 from metafusion.cross_fitting import draw_folds
 from metafusion.errors import UserError
-from metafusion.splits import manifest, parts_of, split_samples
+from metafusion.parts import parts_of
+from metafusion.splits import manifest, split_samples
 
 FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
 

@@ -11,7 +11,8 @@ from sklearn.model_selection import LeaveOneGroupOut
 
 from metafusion.config.models import Experiment, Split
 from metafusion.errors import UserError
-from metafusion.splits import manifest, parts_of, split_samples
+from metafusion.parts import parts_of
+from metafusion.splits import manifest, split_samples
 from metafusion.summary import shared_by_seeds
 
 FOLDS = {"scheme": "folds", "validation_fraction": 0.25}

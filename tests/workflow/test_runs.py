@@ -181,7 +181,7 @@ def _spoil_test_rows(folder):
 
 def verified(study, *folders):
     """Verify results with the code of a study; return the exit code and the lines."""
-    command = [sys.executable, "-m", "metafusion.verify", *(folders or ["results"])]
+    command = [sys.executable, "-m", "metafusion.workflow.verify", *(folders or ["results"])]
     environment = os.environ | {"PYTHONPATH": str(study.repository)}
     done = subprocess.run(command, cwd=study.folder, env=environment, capture_output=True, text=True)
     assert done.stderr == ""
@@ -232,6 +232,16 @@ def test_the_report_holds_every_figure_with_its_caption_and_names_nobody(copy_of
     assert {name for name in samples["sample"] if name in allowed} == {
         f"p{n}_{m}" for n in (27, 28, 29) for m in (1, 2)
     }
+
+
+def test_what_a_run_without_mistakes_says_names_nobody(finished):
+    said = {"terminal": finished.printed}
+    said |= {str(path): path.read_text() for path in (finished.folder / "logs").rglob("*") if path.is_file()}
+    samples = pd.read_parquet(finished.folder / "results/tiny/samples.parquet")
+    assert len(said) > 20
+    assert [
+        (where, name) for name in {*samples["sample"], *samples["subject"]} for where in said if name in said[where]
+    ] == []
 
 
 def report_of(study, *options):

@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine: the tables of a local run, also after a cancelled job and a lost node."""
+"""A real Slurm of two nodes on this machine: the tables of local runs, also after cancelled jobs and a lost node."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def slurm():
 
 
 def jobs(slurm: dict[str, str]) -> dict[str, str]:
-    """Slurm's running jobs: number by the comment that the executor gives them, which names the rule."""
+    """Slurm's running jobs: the comment that the executor gives them, which names the rule, by their number."""
     printed = subprocess.run(
         ["squeue", "--noheader", "--states=RUNNING", "--format=%i %k"],
         env=slurm,
@@ -50,33 +50,47 @@ def jobs(slurm: dict[str, str]) -> dict[str, str]:
         capture_output=True,
         text=True,
     ).stdout
-    return {comment: number for number, _, comment in (line.partition(" ") for line in printed.splitlines())}
+    return {number: comment for number, _, comment in (line.partition(" ") for line in printed.splitlines())}
 
 
-def test_tables_are_those_of_a_local_run_though_a_job_is_cancelled_and_a_node_drained(slurm, tables_study, tmp_path):
+def test_tables_are_those_of_local_runs_though_jobs_are_cancelled_and_a_node_drained(slurm, tables_study, tmp_path):
     wanted = "results/tiny/tables/summary.tsv"
-    tables_study.change("tiny", seeds_per_block=1, comparators=["linear"])
-    local = type(tables_study)(shutil.copytree(tables_study.folder, tmp_path.with_name(f"{tmp_path.name}_local")))
-    local.succeed(wanted)
+    tables_study.change("tiny", seeds=3, seeds_per_block=1, comparators=["linear"])
+    local = []
+    for cores in (1, 2):
+        folder = tmp_path.with_name(f"{tmp_path.name}_on_{cores}")
+        local.append(type(tables_study)(shutil.copytree(tables_study.folder, folder)))
+        local[-1].succeed(wanted, cores=cores)
     snakemake = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile"]
     profile = ["--workflow-profile", ROOT / "profiles/slurm", *OPTIONS]
-    told = tables_study.folder / "told"
+    told, seen = tables_study.folder / "told", {}
     with told.open("w") as out:
         run = subprocess.Popen(
             [*snakemake, *profile, wanted], cwd=tables_study.folder, env=slurm, stdout=out, stderr=subprocess.STDOUT
         )
-        cancelled = None
+        cancelled, drained = [], False
         while run.poll() is None:
-            training = [number for comment, number in jobs(slurm).items() if "train_cohort" in comment]
-            if training and not cancelled:
-                (cancelled, *_) = training
-                subprocess.run(["scancel", cancelled], env=slurm, check=True)
+            running = jobs(slurm)
+            seen |= running
+            training = [number for number, comment in running.items() if "train_cohort" in comment]
+            # While several jobs run: one of them is cancelled, later another one and a node is drained.
+            if len(running) > 1 and training and not cancelled:
+                cancelled = training[:1]
+                subprocess.run(["scancel", *cancelled], env=slurm, check=True)
+            elif len(running) > 1 and set(training) - set(cancelled) and not drained:
+                drained = True
                 drain = ["scontrol", "update", "nodename=n1", "state=drain", "reason=test"]
                 subprocess.run(drain, env=slurm, check=True)
+                cancelled += list(set(training) - set(cancelled))[:1]
+                subprocess.run(["scancel", cancelled[-1]], env=slurm, check=True)
             time.sleep(0.2)
     assert run.returncode == 0, told.read_text()
-    assert cancelled, told.read_text()
-    assert "Trying to restart job" in told.read_text()
-    tables = local.bytes_of("tiny/tables/*")
+    assert len(cancelled) == 2, told.read_text()
+    assert told.read_text().count("Trying to restart job") >= 2
+    # The small jobs of all blocks came together.
+    assert sum("split_samples" in comment for comment in seen.values()) == 1
+    assert sum("preprocess_chunk" in comment for comment in seen.values()) == 1
+    tables = local[0].bytes_of("tiny/tables/*")
     assert tables
+    assert local[1].bytes_of("tiny/tables/*") == tables
     assert tables_study.bytes_of("tiny/tables/*") == tables

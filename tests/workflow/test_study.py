@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 
 from conftest import COMPARED, COMPARISONS, SETTING  # noqa: E402
 
-from metafusion.splits import parts_of  # noqa: E402
+from metafusion.parts import parts_of  # noqa: E402
 
 ENSEMBLES = ["meta_fusion", "best_single", "simple_average", "weighted_average", "stacking"]
 NETWORKS = ["modality_first", "modality_second", "early_fusion", "late_fusion", "late_fusion_stacked"]

@@ -1,4 +1,4 @@
-"""``python -m metafusion.verify results/...``: what of finished results is no longer as it was recorded.
+"""``python -m metafusion.workflow.verify results/...``: what of finished results is no longer as it was recorded.
 
 One line a finding; exit code 0 if there is none, and 1 otherwise.
 """
@@ -7,14 +7,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from metafusion import provenance
 from metafusion.errors import UserError
+from metafusion.workflow import provenance
 from metafusion.workflow.layout import RECORD
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Verify folders of results, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m metafusion.verify", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m metafusion.workflow.verify", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="results/{experiment}, or results for all in it")
     found = 0
     for folder in parser.parse_args(arguments).folders:
