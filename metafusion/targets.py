@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.class_weight import compute_class_weight
 
 from metafusion.config.models import Task
 from metafusion.errors import UserError, did_you_mean
@@ -60,5 +59,8 @@ def balancing_weights(targets: np.ndarray, classes: int) -> np.ndarray:
         scikit-learn's: inverse to the frequency; the mean over the samples is 1.
     """
     known, weights = np.unique(targets), np.ones(classes)
+    # Every job imports this module; few need scikit-learn, which takes a second.
+    from sklearn.utils.class_weight import compute_class_weight
+
     weights[known] = compute_class_weight("balanced", classes=known, y=targets)
     return weights
