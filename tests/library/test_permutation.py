@@ -207,14 +207,17 @@ def test_a_planted_effect_has_the_smallest_p_there_is():
 def test_under_pure_noise_p_is_uniform():
     # A decoder that answers at random: observed and permuted accuracies are of the same kind.
     random = np.random.default_rng(1)
-    found = []
-    for _ in range(100):
-        first, *others = random.binomial(60, 0.25, 20) / 60
-        table, _ = permutation_table(scores_of(meta_fusion=[first]), scores_of(meta_fusion=others), ["accuracy"], 1)
-        found.append(table["p"].iloc[0])
+    observed, *others = random.binomial(60, 0.25, (20, 100)) / 60
+    names = [f"modality_m{number}" for number in range(100)]
+    null = scores_of(**dict(zip(names, np.transpose(others), strict=True)))
+    table, _ = permutation_table(
+        scores_of(**{name: [one] for name, one in zip(names, observed, strict=True)}), null, ["accuracy"], 1
+    )
+    found = table["p"]
+    assert len(found) == 100
     # Ties make p too large, never too small.
     for level in (0.05, 0.1, 0.25, 0.5):
-        assert stats.binomtest(int(np.sum(np.array(found) <= level)), 100, level, alternative="greater").pvalue > 0.01
+        assert stats.binomtest(int((found <= level).sum()), 100, level, alternative="greater").pvalue > 0.01
     assert np.mean(found) == pytest.approx(0.53, abs=0.08)
 
 
