@@ -45,6 +45,10 @@ rule all:
         results_of_all,
 
 
+onstart:
+    look_only_when_a_job_ends()
+
+
 onsuccess:
     print_summaries()
 

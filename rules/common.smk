@@ -49,6 +49,17 @@ def container_of(image):
     return image
 
 
+def look_only_when_a_job_ends():
+    """
+    Take Snakemake's limit of 100 started jobs a second off jobs of this machine. To keep to it, Snakemake looks at all
+    jobs that are ready once a second, and for each job that ended once a second more: a study of many jobs then keeps
+    it busy, and the end of a run waits for it. A limit that somebody set stays.
+    """
+    limit = workflow.scheduler.job_rate_limiter
+    if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def refuse_results_of_others():
     """
     Refuse results that this code cannot go on from, and those that Snakemake has no note of: it would keep them,

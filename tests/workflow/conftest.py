@@ -212,7 +212,9 @@ def repository(tmp_path_factory):
     return folder
 
 
-def made_once(base: Path, worker: str, name: str, repository: Path, make: Callable[[Study], None]) -> Study:
+def made_once(
+    base: Path, worker: str, name: str, repository: Path, make: Callable[[Study], None], *options: str
+) -> Study:
     """Return a run of this worker's own, of which the costly part was made once for all workers."""
     shared = (base if worker == "master" else base.parent) / f"shared_{name}"
     with FileLock(f"{shared}.lock"):
@@ -221,7 +223,7 @@ def made_once(base: Path, worker: str, name: str, repository: Path, make: Callab
             shared.mkdir()
             study = Study(shared, repository)
             make(study)
-            (shared / "printed").write_text(study.succeed())
+            (shared / "printed").write_text(study.succeed(*options))
     study = copied(Study(shared, repository), base / name)
     study.printed = (study.folder / "printed").read_text()
     return study
@@ -245,7 +247,7 @@ def compared(tmp_path_factory, worker_id, repository):
     def make(study):
         study.write({"setting": SETTING}, experiments=COMPARED, comparisons=COMPARISONS)
 
-    return made_once(tmp_path_factory.getbasetemp(), worker_id, "compared", repository, make)
+    return made_once(tmp_path_factory.getbasetemp(), worker_id, "compared", repository, make, "--verbose")
 
 
 def copied(study: Study, folder: Path) -> Study:

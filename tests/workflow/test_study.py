@@ -223,3 +223,9 @@ def test_a_block_whose_results_are_gone_is_the_only_one_made_again(copy_of_compa
     }
     assert {block for _, block in blocks} == {"3"}
     assert {found[1] for _, found in named if found} == {"setting@worst"}
+
+
+def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(compared):
+    looks, ended = (compared.printed.count(words) for words in ("Resources before job selection", "Finished jobid"))
+    # With its limit of jobs a second it looked 776 times for 43 jobs.
+    assert 10 < looks <= ended + 1
