@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def whole(path: str | Path) -> Callable[[], Path]:
+def whole(path: str | Path) -> Iterator[Path]:
     """Yield a path of the same name in a hidden folder beside ``path``; the file takes its place only if all went well.
 
     Whatever a writer leaves beside its file is deleted with the folder, and what a killed process left there when the
@@ -81,7 +81,7 @@ def whole(path: str | Path) -> Callable[[], Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Callable[[], Path]:
+def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty hidden folder beside ``path``, which takes its place only if all went well.
 
     Raises
