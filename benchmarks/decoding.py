@@ -181,7 +181,7 @@ def _students(experiment) -> int:
     from metafusion.cohort.students import all_students
 
     names = {name: choice.names for name, choice in experiment.representations.items()}
-    return len(all_students(names, experiment.cohort.more_heads))
+    return len(all_students(names, experiment.cohort.more_heads, experiment.cohort.modalities_per_student))
 
 
 def _block(experiment, samples, seeds: list[int], features, folder: Path, clock: Clock):
@@ -220,7 +220,8 @@ def _block(experiment, samples, seeds: list[int], features, folder: Path, clock:
             if any(choice.learnt for choice in chosen.values()):
                 layers[seed] = latents.read_extractors(folder / "latents", chosen, seed)
         data = {seed: collect(samples, splits, views, seed, task, layers[seed]) for seed in seeds}
-        students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
+        names = {name: choice.names for name, choice in chosen.items()}
+        students = all_students(names, settings.more_heads, settings.modalities_per_student)
         trained = train(data, students, chosen, settings, task)
         block.write(folder, students, settings, trained)
     classes, tables = classes_of(samples, task), []

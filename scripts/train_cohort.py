@@ -23,7 +23,8 @@ with job(snakemake) as (input, output, params, log):
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
     chosen = latents.with_shapes(input.latents, chosen)
     settings = Cohort(**params.cohort)
-    students = all_students({name: choice.names for name, choice in chosen.items()}, settings.more_heads)
+    names = {name: choice.names for name, choice in chosen.items()}
+    students = all_students(names, settings.more_heads, settings.modalities_per_student)
     views = latents.read(input.latents, list(chosen))
     data = {}
     for seed in seeds:

@@ -37,7 +37,9 @@ class Student:
         return [(modality, choice) for modality, choice in self.choices if choice != ABSENT]
 
 
-def all_students(names: dict[str, list[str]], more_heads: list[Head] | None = None) -> list[Student]:
+def all_students(
+    names: dict[str, list[str]], more_heads: list[Head] | None = None, modalities: list[int] | None = None
+) -> list[Student]:
     """List the cohort: every combination of one representation a modality, minus all-absent, with every head.
 
     Parameters
@@ -46,6 +48,8 @@ def all_students(names: dict[str, list[str]], more_heads: list[Head] | None = No
         For each modality the names of its representations, wide ones first (see ``Representations.names``).
     more_heads : list of Head
         Beside the main one.
+    modalities : list of int
+        How many modalities a student may see; None or empty: any number.
 
     Returns
     -------
@@ -56,9 +60,12 @@ def all_students(names: dict[str, list[str]], more_heads: list[Head] | None = No
     --------
     >>> [student.name for student in all_students({"a": ["raw", "absent"], "b": ["pca2", "absent"]})]
     ['a=raw|b=pca2', 'a=raw|b=absent', 'a=absent|b=pca2']
+    >>> [student.name for student in all_students({"a": ["raw", "absent"], "b": ["pca2", "absent"]}, modalities=[2])]
+    ['a=raw|b=pca2']
     """
     combinations = product(*([(modality, choice) for choice in choices] for modality, choices in names.items()))
-    seeing = [choices for choices in combinations if any(choice != ABSENT for _, choice in choices)]
+    allowed = set(modalities or range(1, len(names) + 1))
+    seeing = [choices for choices in combinations if sum(choice != ABSENT for _, choice in choices) in allowed]
     return [Student(choices, head) for head in (None, *(more_heads or [])) for choices in seeing]
 
 

@@ -437,6 +437,11 @@ class Cohort(Head):
         description="Further heads, each a mapping with 'hidden', 'weight_decay', 'sparsity', 'dropout'. Every "
         "combination of representations has a student with each head; the comparators use the one above.",
     )
+    modalities_per_student: list[Size] = Field(
+        default=[],
+        description="How many modalities a student may see, such as [1, 2] or, of six, [1, 5, 6]; empty: any number. "
+        "The number of combinations doubles with each modality: ten that may be absent make 1023 students a head.",
+    )
     epochs: Size = Field(default=30, description="Epochs, the same for every penalty and every network.")
     batch_size: Size = Field(default=64, description="Samples in a mini-batch.")
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Step size of Adam.")
@@ -710,6 +715,18 @@ class Experiment(Settings):
                 raise ValueError(f"representations: unknown modality {name!r}; {did_you_mean(name, known)}")
         if not self.representations:
             raise ValueError(f"representations: at least one modality is needed; known: {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _some_student_sees_so_many(self) -> "Experiment":
+        least = max(1, sum("absent" not in choice.names for choice in self.representations.values()))
+        possible = range(least, len(self.representations) + 1)
+        for number in self.cohort.modalities_per_student:
+            if number not in possible:
+                raise ValueError(
+                    f"cohort.modalities_per_student: no student can see {number}; with these representations they see "
+                    f"{least} to {len(self.representations)} modalities"
+                )
         return self
 
     @field_validator("variants")

@@ -100,6 +100,7 @@ def test_a_key_like_none_known_lists_what_is_known(load):
         ("cohort: {exponent: -0.5}", "cohort.exponent", "-0.5", ["0"]),
         ("cohort: {dropout: 1}", "cohort.dropout", "1", ["less than 1"]),
         ("cohort: {weight_decay: -1}", "cohort.weight_decay", "-1", ["0"]),
+        ("cohort: {modalities_per_student: [0]}", "cohort.modalities_per_student.0", "0", ["1"]),
         ("cohort: {more_heads: [{hidden: [0]}]}", "cohort.more_heads.0.hidden.0", "0", ["1"]),
         ("cohort: {teaching: best}", "cohort.teaching", "'best'", ["'clustering'", "'adaptive'", "'none'"]),
         ("cohort: {clusters: gap}", "cohort.clusters", "'gap'", ["'silhouette'", "'elbow'"]),
@@ -540,6 +541,18 @@ def test_heads_are_named_by_what_they_are():
     heads = [{"hidden": []}, {"hidden": [8], "weight_decay": 0.01, "sparsity": 0.2}, {"dropout": 0.5}]
     cohort = validate(Cohort, {"hidden": [16, 8], "more_heads": heads}, "f.yaml")
     assert [head.name for head in cohort.heads] == ["16_8", "linear", "8_decay0.01_sparse0.2", "64_32_dropout0.5"]
+
+
+def test_no_student_can_see_more_modalities_than_there_are_or_fewer_than_are_always_there():
+    given = read_yaml(EXPERIMENTS / "uci_digits_6.yaml")
+    given["cohort"]["modalities_per_student"] = [1, 7]
+    with pytest.raises(UserError, match=r"no student can see 7; with these representations they see 1 to 6 modalities"):
+        validate(Experiment, given, "f.yaml")
+    given["cohort"]["modalities_per_student"] = [1]
+    given["representations"]["pixels"] = ["raw"]
+    given["representations"]["zernike"] = ["raw", 3]
+    with pytest.raises(UserError, match=r"no student can see 1; with these representations they see 2 to 6 modalities"):
+        validate(Experiment, given, "f.yaml")
 
 
 @pytest.mark.parametrize("heads", [[{"hidden": [64, 32]}], [{}], [{"hidden": [8]}, {"dropout": 0, "hidden": [8]}]])

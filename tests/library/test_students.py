@@ -56,6 +56,13 @@ def test_every_student_sees_something(names, more_heads):
     assert all(student.views for student in all_students(names, more_heads))
 
 
+@given(st.dictionaries(st.sampled_from("abcd"), choices, min_size=1), heads, st.sets(st.integers(1, 4), min_size=1))
+def test_students_that_see_other_numbers_of_modalities_are_left_out(names, more_heads, numbers):
+    everybody = all_students(names, more_heads)
+    chosen = all_students(names, more_heads, sorted(numbers))
+    assert chosen == [student for student in everybody if len(student.views) in numbers]
+
+
 def test_every_student_is_there_with_every_head():
     head = Head(hidden=[8], dropout=0.5)
     found = students_of({"a": ["raw", "absent"], "b": [2]}, [head, Head(hidden=[])])
