@@ -1,5 +1,7 @@
 """Rule acquire_source: the source's files as they are."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from pathlib import Path
 
 from metafusion.sources import science_of

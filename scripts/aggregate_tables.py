@@ -1,5 +1,7 @@
 """Rule aggregate_tables: tables over all seeds of an experiment."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from metafusion import summary
 from metafusion.confusion import confusion_table
 from metafusion.files import read_many, read_table, write_table

@@ -1,5 +1,7 @@
 """Rule assemble_samples: samples, features and exclusions, checked."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from pathlib import Path
 
 from metafusion import samples

@@ -1,5 +1,7 @@
 """Rule compare_experiments: tables and figures across experiments."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from functools import partial
 from pathlib import Path
 

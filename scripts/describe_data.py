@@ -1,5 +1,7 @@
 """Rule describe_data: who is in and why, who the people are, and what could leak."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from importlib import import_module
 from pathlib import Path
 

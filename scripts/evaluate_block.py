@@ -1,5 +1,7 @@
 """Rule evaluate_block: ensembles chosen on the validation part, every method scored."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from metafusion import evaluation
 from metafusion.cohort import stored
 from metafusion.config.models import Ensemble

@@ -1,5 +1,7 @@
 """Rule extract_latents: representations fitted on the training part, for every modality and seed of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from functools import partial
 from importlib import import_module
 

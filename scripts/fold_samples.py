@@ -1,5 +1,7 @@
 """Rule fold_samples: the folds of cross-fitting, or of tuning, for every seed of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from metafusion.cross_fitting import draw_folds, with_runs
 from metafusion.files import read_table, write_table
 from metafusion.sizes import refuse_large_sizes

@@ -1,5 +1,7 @@
 """Rule hash_inputs: SHA-256 of the user's files, read piece by piece."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from metafusion.files import write_json
 from metafusion.workflow.job import job
 from metafusion.workflow.provenance import checksums

@@ -1,5 +1,7 @@
 """Rule preprocess_chunk: one chunk of one modality, by itself."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from pathlib import Path
 
 from metafusion.sources import science_of

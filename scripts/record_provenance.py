@@ -1,5 +1,7 @@
 """Rule record_provenance: what the results of an experiment were made from."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from pathlib import Path
 
 from metafusion.files import read_json, write_json, write_table

@@ -1,5 +1,7 @@
 """Rule split_samples: who trains, who validates, who tests, for every seed of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from metafusion.files import read_table, write_table
 from metafusion.sizes import refuse_large_sizes
 from metafusion.splits import manifest, split_samples

@@ -1,5 +1,7 @@
 """Rule stack_students: a network on top of the students, for every seed of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 import numpy as np
 import pandas as pd
 

@@ -1,5 +1,7 @@
 """Rule train_cohort: all students, penalties and seeds of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from pathlib import Path
 
 from metafusion import latents

@@ -1,5 +1,7 @@
 """Rule train_comparators: one family of plain methods, for every seed of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from importlib import import_module
 
 import numpy as np

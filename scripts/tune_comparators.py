@@ -1,5 +1,7 @@
 """Rule tune_comparators: plain models, tuned by cross-validation, for every seed of a block."""
 
+import metafusion.workflow.imports  # noqa: F401
+
 from functools import partial
 
 import pandas as pd

@@ -1,5 +1,6 @@
 """What every script does around its work: names, log, threads, a note of how it ran, and errors without tracebacks."""
 
+import gc
 import logging
 import platform
 import sys
@@ -35,6 +36,9 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
 
     When all went well, a note of how the job ran stands beside its log, for the record of the experiment.
     """
+    # What was imported stays, so nobody needs to look at it again (see metafusion.workflow.imports).
+    gc.freeze()
+    gc.enable()
     end_if_alone()
     threads = int(getattr(snakemake.params, "threads", 1))
     log = _log_to(snakemake.log[0])
@@ -51,6 +55,7 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
             yield snakemake.input, snakemake.output, snakemake.params, log
         seconds = round(time.perf_counter() - clock, 3)
         of_work = time.process_time() - of_start
+        gc.freeze()
         log.info("worked %.2f s; of processors, start %.2f s, work %.2f s", seconds, of_start, of_work)
         write_json(_note(snakemake, threads) | {"started": started.isoformat(), "seconds": seconds}, note)
     except Exception as error:

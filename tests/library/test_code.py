@@ -142,6 +142,12 @@ def test_no_module_that_python_loads_for_a_script_is_missed_and_no_slow_one_load
     assert loaded <= {file.relative_to(ROOT) for file in modules_of(path, ROOT)}
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_no_script_has_its_imports_searched_for_garbage(script):
+    first = next(node for node in ast.parse(script.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom))
+    assert ast.unparse(first) == "import metafusion.workflow.imports"
+
+
 def test_the_library_has_no_relative_import_which_the_hash_would_miss():
     relative = [
         path

@@ -61,6 +61,22 @@ def test_another_error_of_the_program_keeps_its_traceback(tmp_path):
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
+def test_garbage_is_collected_from_where_the_work_begins(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import metafusion.workflow.imports\n"
+        "import gc\n"
+        "from types import SimpleNamespace\n"
+        "from metafusion.workflow.job import job\n"
+        "assert not gc.isenabled()\n"
+        "params, paths = SimpleNamespace(), dict(input=[], output=[], wildcards={})\n"
+        f"with job(SimpleNamespace(rule='any', params=params, log=['{tmp_path}/job.log'], **paths)):\n"
+        "    assert gc.isenabled() and gc.get_freeze_count() > 10_000 > len(gc.get_objects())\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_damaged_file_of_a_folder_names_the_folder_to_delete(fails, tmp_path):
     folder, file = tmp_path / "latents/1", tmp_path / "latents/1/blood.safetensors"
     folder.mkdir(parents=True)
