@@ -207,7 +207,8 @@ def _block(experiment, samples, seeds: list[int], features, folder: Path, clock:
     views, layers = {}, {seed: {} for seed in seeds}
     with clock.stage("latents"):
         for modality, configured in experiment.representations.items():
-            mapped, transforms = latents.extract(splits, seeds, modality, features, configured)
+            others = {name: other for name, other in experiment.representations.items() if name != modality}
+            mapped, transforms = latents.extract(splits, seeds, modality, features, configured, others)
             chosen[modality] = choice = latents.with_shape(configured, transforms)
             if choice.learnt:
                 data = {seed: collect(samples, splits, {modality: mapped}, seed, task) for seed in seeds}

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,12 @@ Extractors = dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]]
 
 
 def extract(
-    splits: pd.DataFrame, seeds: list[int], modality: str, features: Features, choice: Representations
+    splits: pd.DataFrame,
+    seeds: list[int],
+    modality: str,
+    features: Features,
+    choice: Representations,
+    others: Mapping[str, Representations] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Fit and apply the representations of a modality that need no target, for every seed of a block.
 
@@ -38,6 +43,8 @@ def extract(
         Maps a modality and samples to (values, present, column names); see metafusion.samples.feature_matrix.
     choice : Representations
         See :func:`metafusion.representations.fit`.
+    others : mapping of str to Representations
+        Those of the other modalities; only ``extractor: pls`` looks at them.
 
     Returns
     -------
@@ -71,7 +78,11 @@ def extract(
             for which in (choice.fit_on, choice.before.fit_on or choice.fit_on)
         )
         where = f"modality {modality!r}, seed {seed}"
-        views, transform = latents(values, present, fitting, choice, where, names, before)
+        beside = None
+        if choice.extractor == "pls":
+            columns = [_scaled(features, *other, parts["sample"], fitting, seed) for other in (others or {}).items()]
+            beside = np.hstack(columns)
+        views, transform = latents(values, present, fitting, choice, where, names, before, beside)
         left_out.update(fronts.left_out(transform.front, names))
         mapped |= {f"seed_{seed}/{name}": view for name, view in views.items()} | {f"seed_{seed}/present": present}
         fitted |= {f"seed_{seed}/{name}": array for name, array in transform.arrays().items()}
@@ -81,6 +92,16 @@ def extract(
         listed = ", ".join(f"{name} ({count})" for name, count in left_out.items())
         log.info("%s: 'before: active' leaves out, in so many of %d seeds: %s", modality, len(seeds), listed)
     return mapped, fitted
+
+
+def _scaled(
+    features: Features, modality: str, choice: Representations, samples: pd.Series, fitting: np.ndarray, seed: int
+) -> np.ndarray:
+    """Return a modality's columns, scaled by the samples to fit on; the mean of these stands for who lacks it."""
+    values, present, names = features(modality, samples)
+    raw = choice.model_copy(update={"sizes": ["raw"], "extractor": "pca"})
+    found, _ = latents(values, present, fitting, raw, f"modality {modality!r}, seed {seed}", names)
+    return found["raw"]
 
 
 def _shape_in(names: list[str], choice: Representations, modality: str) -> list[int]:

@@ -1,10 +1,11 @@
-"""Representations of a modality that need no target: raw features and PCA of several sizes."""
+"""Representations of a modality that need no target: raw features, PCA, and what it shares with the others (PLS)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from sklearn.cross_decomposition import PLSSVD
 from sklearn.decomposition import PCA
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
@@ -34,7 +35,7 @@ class Transform:
     absent : ndarray, shape (kept columns,)
         Training mean after scaling; stands for a sample that lacks the modality.
     components : ndarray, shape (largest size, kept columns)
-        Principal axes, strongest first. Smaller sizes are prefixes.
+        Principal axes, or directions shared with other modalities, strongest first. Smaller sizes are prefixes.
     """
 
     medians: np.ndarray
@@ -55,7 +56,7 @@ class Transform:
         present : ndarray of bool, shape (samples,)
             Which samples have the modality.
         number : int or None
-            So many principal components; None for all features.
+            So many of the components; None for all features.
 
         Returns
         -------
@@ -83,8 +84,9 @@ def fit(
     where: str,
     names: Sequence[str] = (),
     before: np.ndarray | None = None,
+    others: np.ndarray | None = None,
 ) -> Transform:
-    """Fit imputation, what comes before, scaling and PCA on the samples to fit on that have the modality.
+    """Fit imputation, what comes before, scaling and components on the samples to fit on that have the modality.
 
     Parameters
     ----------
@@ -98,6 +100,8 @@ def fit(
         Names of the columns; only a front reads them.
     before : ndarray, shape (other samples to fit on, columns), or None
         Samples to fit the front on; None for ``values``.
+    others : ndarray, shape (samples to fit on, columns of all other modalities), or None
+        Filled in and scaled; with ``extractor: pls`` only.
 
     Raises
     ------
@@ -144,15 +148,53 @@ def fit(
         centre, scale = scaler.mean_, scaler.scale_
     scale = np.where(varying[kept], scale, np.inf)
     scaled = (filled - centre) / scale
-    largest = max(choice.numbers, default=0) if choice.extractor == "pca" else 0
-    if largest > min(scaled.shape):
+    largest = max(choice.numbers, default=0) if choice.extractor in ("pca", "pls") else 0
+    shared = others if choice.extractor == "pls" else None
+    if shared is None and choice.extractor == "pls":
+        raise ValueError("what is shared with other modalities cannot be found without them")
+    most = min(*scaled.shape, *(() if shared is None else shared.shape))
+    if largest > most:
+        beside = "" if shared is None else f", and {shared.shape[1]} of the other modalities,"
         raise UserError(
-            f"{where}: {largest} PCA components were asked for, but {scaled.shape[0]} training samples with {width} "
-            f"varying features allow at most {min(scaled.shape)}; lower the sizes in 'representations'"
+            f"{where}: {largest} {choice.extractor.upper()} components were asked for, but {scaled.shape[0]} training "
+            f"samples with {width} varying features{beside} allow at most {most}; lower the sizes in 'representations'"
         )
-    # The exact solver, once at the largest size: components nest, and its result does not depend on a random start.
-    components = PCA(largest, svd_solver="full").fit(scaled).components_ if largest else np.zeros((0, width))
+    if not largest:
+        components = np.zeros((0, width))
+    elif shared is not None:
+        components = shared_directions(scaled, shared, largest)
+    else:
+        # The exact solver, once at the largest size: components nest, and do not depend on a random start.
+        components = PCA(largest, svd_solver="full").fit(scaled).components_
     return Transform(medians, front, kept, centre, scale, scaled.mean(axis=0), components)
+
+
+def shared_directions(own: np.ndarray, others: np.ndarray, number: int) -> np.ndarray:
+    """Return the directions of a modality whose covariance with directions of the others is largest.
+
+    Parameters
+    ----------
+    own, others : ndarray, shape (samples, columns) and (samples, other columns)
+    number : int
+
+    Returns
+    -------
+    ndarray, shape (number, columns)
+        Orthonormal, the largest covariance first: the left singular vectors of the cross-covariance matrix. Smaller
+        numbers are prefixes.
+
+    References
+    ----------
+    Wegelin (2000), A survey of partial least squares (PLS) methods, with emphasis on the two-block case: "PLS-SVD".
+    """
+    # Where there are more columns than samples, their scores say the same, and the matrix stays small.
+    axes = np.eye(own.shape[1])
+    if own.shape[1] > len(own):
+        rotation = PCA(svd_solver="full").fit(own)
+        own, axes = rotation.transform(own), rotation.components_
+    if others.shape[1] > len(others):
+        others = PCA(svd_solver="full").fit_transform(others)
+    return PLSSVD(number, scale=False).fit(own, others).x_weights_.T @ axes
 
 
 def latents(
@@ -163,8 +205,9 @@ def latents(
     where: str,
     names: Sequence[str] = (),
     before: np.ndarray | None = None,
+    others: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], Transform]:
-    """Fit, and map all samples to raw features, which are always included, and to principal components.
+    """Fit, and map all samples to raw features, which are always included, and to their components.
 
     Parameters
     ----------
@@ -175,6 +218,8 @@ def latents(
         See :func:`fit`.
     before : ndarray of bool, shape (samples,), or None
         Which samples belong to the part to fit the front on; None for ``fitting``.
+    others : ndarray, shape (samples, columns of all other modalities), or None
+        See :func:`fit`.
 
     Returns
     -------
@@ -183,11 +228,13 @@ def latents(
     Transform
     """
     fitted_before = None if before is None else values[before & present]
-    transform = fit(values[fitting & present], choice, where, names, fitted_before)
+    fitted_others = None if others is None else others[fitting & present]
+    transform = fit(values[fitting & present], choice, where, names, fitted_before, fitted_others)
     # The comparators use raw features whether or not a student does.
     mapped = {"raw": transform.apply(values, present)}
-    if choice.extractor == "pca":
-        mapped |= {f"pca{number}": transform.apply(values, present, number) for number in choice.numbers}
+    if choice.extractor in ("pca", "pls"):
+        kind = choice.extractor
+        mapped |= {f"{kind}{number}": transform.apply(values, present, number) for number in choice.numbers}
     for name, array in mapped.items():
         if not np.isfinite(array).all():
             raise UserError(

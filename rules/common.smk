@@ -157,12 +157,12 @@ def reported(wildcards, input):
 
 def sizes_to_check(wildcards, input):
     """
-    The principal components that are asked for, by modality. No split depends on them, so they are not compared: see
+    The linear components that are asked for, by modality. No split depends on them, so they are not compared: see
     reported.
     """
     return {
         name: {
-            "numbers": choice.numbers if choice.extractor == "pca" else [],
+            "numbers": choice.numbers if choice.extractor in ("pca", "pls") else [],
             "fit_on": choice.fit_on,
             "before": choice.before.model_dump(),
         }

@@ -24,7 +24,8 @@ with job(snakemake) as (input, output, params, log):
     splits, seeds = with_runs(read_table(input.splits), params.seeds, folds, *params.cross_fitting)
     features = partial(feature_matrix, input.features)
     for modality, choice in chosen.items():
-        mapped, fitted = latents.extract(splits, seeds, modality, features, choice)
+        others = {name: other for name, other in chosen.items() if name != modality}
+        mapped, fitted = latents.extract(splits, seeds, modality, features, choice, others)
         if choice.learnt:
             data = {seed: collect(samples, splits, {modality: mapped}, seed, params.task) for seed in seeds}
             runtime = training.runtime_of(snakemake, log)

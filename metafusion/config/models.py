@@ -48,6 +48,7 @@ ON_REQUEST = ("itr_bits",)
 TRAINED = ("hidden", "epochs", "learning_rate", "batch_size", "fine_tune")
 EXTRACTOR_KEYS = {
     "pca": (),
+    "pls": (),
     "separate": ("hidden",),
     "encoder": TRAINED,
     "autoencoder": TRAINED,
@@ -84,9 +85,10 @@ class Representations(Settings):
         description="'raw' (all features), numbers (so many latent variables), 'absent' (a student without it); each "
         "once, and not 'absent' alone.",
     )
-    extractor: Literal["pca", "encoder", "separate", "autoencoder", "conv1d", "conv3d"] = Field(
+    extractor: Literal["pca", "pls", "encoder", "separate", "autoencoder", "conv1d", "conv3d"] = Field(
         default="pca",
-        description="What makes the latent variables of a given number. 'pca'. 'encoder': one network a modality, "
+        description="What makes the latent variables of a given number. 'pca'. 'pls': partial least squares, the "
+        "directions that vary most together with the other modalities. 'encoder': one network a modality, "
         "trained on the target, whose layers are the sizes from large to small. 'separate': a network a student, "
         "trained with it. 'autoencoder': a network a size, trained to restore the features. 'conv1d', 'conv3d': an "
         "encoder that begins with convolutions over the features as an array.",
@@ -107,7 +109,7 @@ class Representations(Settings):
     hidden: list[Size] = Field(
         default=[],
         description="Widths of the extractor's layers before its first latent one ('autoencoder': and, mirrored, after "
-        "it). Not with 'pca'.",
+        "it). Not with 'pca' and 'pls'.",
     )
     epochs: Size = Field(default=20, description="Epochs of an extractor that is trained before the students.")
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Its step size of Adam.")
@@ -194,7 +196,7 @@ class Representations(Settings):
     @property
     def learnt(self) -> bool:
         """Whether the extractor is a network that is trained before the students."""
-        return bool(self.numbers) and self.extractor not in ("pca", "separate")
+        return bool(self.numbers) and self.extractor not in ("pca", "pls", "separate")
 
 
 class Split(Settings):
@@ -715,6 +717,16 @@ class Experiment(Settings):
                 raise ValueError(f"representations: unknown modality {name!r}; {did_you_mean(name, known)}")
         if not self.representations:
             raise ValueError(f"representations: at least one modality is needed; known: {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _directions_are_shared_with_somebody(self) -> "Experiment":
+        for name, choice in self.representations.items():
+            if choice.extractor == "pls" and len(self.representations) < 2:
+                raise ValueError(
+                    f"representations.{name}: 'extractor: pls' looks for what is shared with other modalities, and "
+                    "there is none; take 'pca'"
+                )
         return self
 
     @model_validator(mode="after")

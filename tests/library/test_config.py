@@ -543,6 +543,14 @@ def test_heads_are_named_by_what_they_are():
     assert [head.name for head in cohort.heads] == ["16_8", "linear", "8_decay0.01_sparse0.2", "64_32_dropout0.5"]
 
 
+def test_nothing_is_shared_with_no_other_modality():
+    given = read_yaml(EXPERIMENTS / "uci_digits_6.yaml")
+    given["representations"] = {"pixels": {"sizes": ["raw", 3], "extractor": "pls"}}
+    given["cohort"] = {}
+    with pytest.raises(UserError, match=r"representations.pixels: 'extractor: pls' looks for what is shared"):
+        validate(Experiment, given, "f.yaml")
+
+
 def test_no_student_can_see_more_modalities_than_there_are_or_fewer_than_are_always_there():
     given = read_yaml(EXPERIMENTS / "uci_digits_6.yaml")
     given["cohort"]["modalities_per_student"] = [1, 7]

@@ -355,3 +355,81 @@ def test_latents_survive_their_files(block, tmp_path):
     assert {name: (array.dtype, array.tobytes()) for name, array in found.items()} == {
         name: (array.dtype, array.tobytes()) for name, array in mapped.items()
     }
+
+
+def shared_course(seed=0, rows=60, own=9, other=7):
+    """Two modalities: one latent course in both, weak, and a strong one in each alone; who trains."""
+    random = np.random.default_rng(seed)
+    common, noise = random.standard_normal(rows), random.standard_normal((rows, 2))
+    first = np.outer(noise[:, 0], random.standard_normal(own)) * 3 + np.outer(common, random.standard_normal(own))
+    second = np.outer(noise[:, 1], random.standard_normal(other)) * 3 + np.outer(common, random.standard_normal(other))
+    first, second = (each + random.standard_normal(each.shape) / 2 for each in (first, second))
+    return common, first.astype(np.float32), second.astype(np.float32), some_rows(seed, rows, rows // 2)
+
+
+def extracted(first, second, training, sizes, seed=3, scaling="none", present=None):
+    """What the workflow makes of the first modality of two; the second is there for some samples."""
+    ids = pd.Series([f"s{row}" for row in range(len(first))])
+    splits = pd.DataFrame({"sample": ids, f"seed_{seed}": np.where(training, "train", "test")})
+    everybody = np.ones(len(first), dtype=bool)
+    columns = {"own": (first, everybody), "other": (second, everybody if present is None else present)}
+
+    def features(modality, samples):
+        assert samples.tolist() == ids.tolist()
+        return (*columns[modality], [f"x{place}" for place in range(columns[modality][0].shape[1])])
+
+    chosen = choice(*sizes, extractor="pls", scaling=scaling)
+    others = {"other": choice("raw", scaling=scaling)}
+    return stored_latents.extract(splits, [seed], "own", features, chosen, others)
+
+
+@pytest.mark.parametrize(("own", "other"), [(9, 7), (200, 7), (9, 200), (150, 200)])
+def test_shared_directions_are_singular_vectors_of_the_cross_covariance(own, other):
+    _, first, second, training = shared_course(1, own=own, other=other)
+    found, fitted = extracted(first, second, training, [4])
+    centred = [(each[training] - each[training].mean(axis=0)).astype(np.float64) for each in (first, second)]
+    expected = np.linalg.svd(centred[0].T @ centred[1])[0][:, :4].T
+    components = fitted["seed_3/components"]
+    signs = np.sign((components * expected).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(components, signs * expected, atol=1e-5)
+    mapped = (first - first[training].mean(axis=0)) @ components.T
+    np.testing.assert_allclose(found["seed_3/pls4"], mapped, rtol=1e-4, atol=1e-4 * np.abs(mapped).max())
+
+
+def test_what_is_shared_comes_before_what_is_strong():
+    common, first, second, training = shared_course(rows=400)
+    shared, _ = extracted(first, second, training, [1], scaling="standard")
+    alone, _ = latents(first, np.ones(400, dtype=bool), training, choice(1), WHERE)
+    correlation = [
+        abs(np.corrcoef(each[~training, 0], common[~training])[0, 1]) for each in (shared["seed_3/pls1"], alone["pca1"])
+    ]
+    assert correlation[0] > 0.8 > 0.5 > correlation[1]
+
+
+def test_shared_directions_nest_and_ignore_who_is_tested():
+    _, first, second, training = shared_course(2)
+    large, _ = extracted(first, second, training, [5, 2])
+    small, _ = extracted(first, second, training, [2])
+    np.testing.assert_array_equal(large["seed_3/pls2"], small["seed_3/pls2"])
+    noisy = [np.where(training[:, None], each, 100 * each[::-1]).astype(np.float32) for each in (first, second)]
+    _, fitted = extracted(first, second, training, [5])
+    _, again = extracted(*noisy, training, [5])
+    np.testing.assert_array_equal(fitted["seed_3/components"], again["seed_3/components"])
+
+
+def test_who_lacks_the_other_modality_has_no_say_in_what_is_shared():
+    _, first, second, training = shared_course(4)
+    present = np.random.default_rng(5).random(len(first)) < 0.7
+    gaps = np.where(present[:, None], second, np.nan).astype(np.float32)
+    found, _ = extracted(first, gaps, training, [3], present=present)
+    assert np.isfinite(found["seed_3/pls3"]).all()
+    changed = np.where(present[:, None], second, 50).astype(np.float32)
+    again, _ = extracted(first, changed, training, [3], present=present)
+    np.testing.assert_array_equal(found["seed_3/pls3"], again["seed_3/pls3"])
+
+
+def test_no_more_is_shared_than_the_other_modality_has():
+    _, first, second, training = shared_course(3, other=2)
+    message = "3 PLS components were asked for, but 30 training samples with 9 varying features, and 2 of the other"
+    with pytest.raises(UserError, match=message):
+        extracted(first, second, training, [3])
