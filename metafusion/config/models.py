@@ -577,7 +577,7 @@ STRONG = {
             {"hidden": [], "weight_decay": 3.0},
             {"hidden": [], "weight_decay": 0.3, "sparsity": 0.2},
             {"hidden": [32], "weight_decay": 0.3, "sparsity": 0.1, "dropout": 0.5},
-            {"hidden": [32], "weight_decay": 0.3, "sparsity": 0.2, "dropout": 0.5},
+            {"hidden": [128], "weight_decay": 0.3, "dropout": 0.5},
         ],
         "epochs": 40,
         "batch_size": 32,
