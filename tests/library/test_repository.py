@@ -69,7 +69,7 @@ def test_a_rule_its_script_and_its_log_carry_the_same_name(module, rule):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_scripts_are_thin(path):
-    assert len(path.read_text().splitlines()) <= 40
+    assert len(path.read_text().splitlines()) <= 42
 
 
 def test_the_library_knows_of_snakemake_in_the_folder_workflow_alone():
