@@ -18,6 +18,8 @@ SETS = "strength"
 """The comparison of kind ``sets`` that the promises are about."""
 PROMISES = "promises"
 """The part that is made of them; every other part is called as a comparison is."""
+LATER = ("learning_curves", "switches_alzheimers_csf", "switches_eeg_scp", "switches_meg_hand")
+"""Parts of the page that may wait: a comparison takes longer than the benchmark."""
 MEASURE = "accuracy"
 SIMULATED, PURE_NOISE, ONE_NOISE = "(simulated)", "pure_noise (simulated)", "one_noise (simulated)"
 """How the study calls its simulated sets."""
@@ -109,7 +111,7 @@ def main(results: Path, document: Path) -> None:
         raise UserError(f"{place}: no such file; run snakemake --cores 2 --configfile config/strength_study.yaml first")
     table = read_table(place)
     said = f"{markdown(promises(table))}\n\n{taught(table)}"
-    rewrite(document, tables_of(results) | {PROMISES: said})
+    rewrite(document, dict.fromkeys(LATER, "Not run yet.") | tables_of(results) | {PROMISES: said})
 
 
 if __name__ == "__main__":

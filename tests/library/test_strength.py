@@ -107,9 +107,8 @@ def test_a_page_is_made_of_the_results_of_a_tiny_run(tmp_path, request):
     folder = tmp_path / "results/comparisons"
     write_table(table, folder / "strength/table.tsv")
     (folder / "strength/table.md").write_text(benchmark.sets_markdown(table, words))
-    with pytest.raises(UserError, match="part 'learning_curves': nothing to fill it with"):
-        main(tmp_path / "results", page)
-    assert page.read_text().count("Not run yet.") == 6
+    main(tmp_path / "results", page)
+    assert page.read_text().count("Not run yet.") == 4
     for name in ("learning_curves", "switches_alzheimers_csf", "switches_eeg_scp", "switches_meg_hand"):
         (folder / name).mkdir()
         (folder / name / "table.md").write_text("| made |\n")
