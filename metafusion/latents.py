@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metafusion import fronts
+from metafusion.config.fronts import FitOn
 from metafusion.config.models import Representations
 from metafusion.errors import UserError
 from metafusion.files import read_arrays, write_arrays
@@ -64,25 +65,29 @@ def extract(
     left_out: Counter[str] = Counter()
     if choice.leaks:
         log.warning("%s: representations are fitted on everything, the test part included", modality)
-    ids = None
+    shared, ids = (others or {}) if choice.extractor == "pls" else {}, None
     for seed in seeds:
         parts = parts_of(splits, seed)
         # Seeds that split the same samples, in permutations too, share their features: a wide table is slow to read.
         if ids is None or not ids.equals(original_ids(parts["sample"])):
             ids = original_ids(parts["sample"])
             values, present, names = features(modality, parts["sample"])
+            beside = {name: features(name, parts["sample"]) for name in shared}
             if choice.extractor == "conv1d" and not choice.shape:
                 choice = choice.model_copy(update={"shape": _shape_in(names, choice, modality)})
-        fitting, before = (
-            parts["part"].isin(PARTS_TO_FIT_ON[which]).to_numpy()
-            for which in (choice.fit_on, choice.before.fit_on or choice.fit_on)
-        )
+        fitting, before = _fitted_on(parts, choice, choice.fit_on)
         where = f"modality {modality!r}, seed {seed}"
-        beside = None
-        if choice.extractor == "pls":
-            columns = [_scaled(features, *other, parts["sample"], fitting, seed) for other in (others or {}).items()]
-            beside = np.hstack(columns)
-        views, transform = latents(values, present, fitting, choice, where, names, before, beside)
+        columns = []
+        for name, other in shared.items():
+            # As they are before any component; the mean stands for who lacks the modality.
+            raw = other.model_copy(update={"sizes": ["raw"], "extractor": "pca"})
+            theirs, there, called = beside[name]
+            rows, first = _fitted_on(parts, raw, choice.fit_on)
+            found, _ = latents(theirs, there, rows, raw, f"modality {name!r}, seed {seed}", called, first)
+            columns.append(found["raw"])
+        views, transform = latents(
+            values, present, fitting, choice, where, names, before, np.hstack(columns) if columns else None
+        )
         left_out.update(fronts.left_out(transform.front, names))
         mapped |= {f"seed_{seed}/{name}": view for name, view in views.items()} | {f"seed_{seed}/present": present}
         fitted |= {f"seed_{seed}/{name}": array for name, array in transform.arrays().items()}
@@ -94,14 +99,11 @@ def extract(
     return mapped, fitted
 
 
-def _scaled(
-    features: Features, modality: str, choice: Representations, samples: pd.Series, fitting: np.ndarray, seed: int
-) -> np.ndarray:
-    """Return a modality's columns, scaled by the samples to fit on; the mean of these stands for who lacks it."""
-    values, present, names = features(modality, samples)
-    raw = choice.model_copy(update={"sizes": ["raw"], "extractor": "pca"})
-    found, _ = latents(values, present, fitting, raw, f"modality {modality!r}, seed {seed}", names)
-    return found["raw"]
+def _fitted_on(parts: pd.DataFrame, choice: Representations, fit_on: FitOn) -> tuple[np.ndarray, np.ndarray]:
+    """Return which samples scaling and components are fitted on, and which what comes before them."""
+    return tuple(
+        parts["part"].isin(PARTS_TO_FIT_ON[which]).to_numpy() for which in (fit_on, choice.before.fit_on or fit_on)
+    )
 
 
 def _shape_in(names: list[str], choice: Representations, modality: str) -> list[int]:

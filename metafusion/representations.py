@@ -148,7 +148,7 @@ def fit(
         centre, scale = scaler.mean_, scaler.scale_
     scale = np.where(varying[kept], scale, np.inf)
     scaled = (filled - centre) / scale
-    largest = max(choice.numbers, default=0) if choice.extractor in ("pca", "pls") else 0
+    largest = max(choice.components, default=0)
     shared = others if choice.extractor == "pls" else None
     if shared is None and choice.extractor == "pls":
         raise ValueError("what is shared with other modalities cannot be found without them")
@@ -232,9 +232,8 @@ def latents(
     transform = fit(values[fitting & present], choice, where, names, fitted_before, fitted_others)
     # The comparators use raw features whether or not a student does.
     mapped = {"raw": transform.apply(values, present)}
-    if choice.extractor in ("pca", "pls"):
-        kind = choice.extractor
-        mapped |= {f"{kind}{number}": transform.apply(values, present, number) for number in choice.numbers}
+    for number in choice.components:
+        mapped[f"{choice.extractor}{number}"] = transform.apply(values, present, number)
     for name, array in mapped.items():
         if not np.isfinite(array).all():
             raise UserError(

@@ -162,7 +162,7 @@ def sizes_to_check(wildcards, input):
     """
     return {
         name: {
-            "numbers": choice.numbers if choice.extractor in ("pca", "pls") else [],
+            "numbers": choice.components,
             "fit_on": choice.fit_on,
             "before": choice.before.model_dump(),
         }

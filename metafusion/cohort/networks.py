@@ -141,7 +141,7 @@ def networks_of(
 
 
 def _branch(modality: str, name: str, choice: Representations | None, first: bool) -> Branch:
-    if name == "raw" or choice is None or choice.extractor in ("pca", "pls"):
+    if name == "raw" or choice is None or choice.linear:
         return Branch(modality, name)
     number = int(name.removeprefix(choice.extractor))
     if choice.extractor == "separate":

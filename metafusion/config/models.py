@@ -196,7 +196,17 @@ class Representations(Settings):
     @property
     def learnt(self) -> bool:
         """Whether the extractor is a network that is trained before the students."""
-        return bool(self.numbers) and self.extractor not in ("pca", "pls", "separate")
+        return bool(self.numbers) and not self.linear and self.extractor != "separate"
+
+    @property
+    def linear(self) -> bool:
+        """Whether latent variables are projections of the features on components that are fitted without training."""
+        return self.extractor in ("pca", "pls")
+
+    @property
+    def components(self) -> list[int]:
+        """The numbers of such components, from large to small; none with another extractor."""
+        return self.numbers if self.linear else []
 
 
 class Split(Settings):
@@ -721,24 +731,23 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _directions_are_shared_with_somebody(self) -> "Experiment":
-        for name, choice in self.representations.items():
-            if choice.extractor == "pls" and len(self.representations) < 2:
-                raise ValueError(
-                    f"representations.{name}: 'extractor: pls' looks for what is shared with other modalities, and "
-                    "there is none; take 'pca'"
-                )
+        name, choice = next(iter(self.representations.items()))
+        if len(self.representations) == 1 and choice.extractor == "pls":
+            raise ValueError(
+                f"representations.{name}: 'extractor: pls' looks for what is shared with other modalities, and there "
+                "is none; take 'pca'"
+            )
         return self
 
     @model_validator(mode="after")
     def _some_student_sees_so_many(self) -> "Experiment":
         least = max(1, sum("absent" not in choice.names for choice in self.representations.values()))
         possible = range(least, len(self.representations) + 1)
-        for number in self.cohort.modalities_per_student:
-            if number not in possible:
-                raise ValueError(
-                    f"cohort.modalities_per_student: no student can see {number}; with these representations they see "
-                    f"{least} to {len(self.representations)} modalities"
-                )
+        if wrong := set(self.cohort.modalities_per_student) - set(possible):
+            raise ValueError(
+                f"cohort.modalities_per_student: no student can see {min(wrong)}; with these representations they see "
+                f"{least} to {len(self.representations)} modalities"
+            )
         return self
 
     @field_validator("variants")
