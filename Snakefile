@@ -47,6 +47,7 @@ rule all:
 
 onstart:
     look_only_when_a_job_ends()
+    read_libraries_once()
 
 
 onsuccess:

@@ -29,6 +29,7 @@ from metafusion.sources.wheels import WHEELS
 from metafusion.workflow.cached import told_to_cache
 from metafusion.workflow.code import code_hash
 from metafusion.workflow.compared import shared_metrics
+from metafusion.workflow.forks import start as start_forks
 from metafusion.workflow.layout import refuse_other_layout, refuse_unknown
 from metafusion.workflow.library import put_first
 from metafusion.workflow.parent import announce
@@ -58,6 +59,12 @@ def look_only_when_a_job_ends():
     limit = workflow.scheduler.job_rate_limiter
     if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def read_libraries_once():
+    """Fork jobs of this machine from one process; not those in containers or environments, which have others."""
+    if workflow.local_exec and not workflow.deployment_settings.deployment_method:
+        start_forks(len(workflow.dag))
 
 
 def refuse_results_of_others():

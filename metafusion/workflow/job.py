@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from metafusion.errors import DamagedError, UserError
 from metafusion.files import write_json
+from metafusion.workflow import forks
 from metafusion.workflow.layout import LAYOUT
 from metafusion.workflow.parent import end_if_alone, never_alone
 
@@ -50,12 +51,14 @@ def job(snakemake: Any) -> Iterator[tuple[Any, Any, Any, logging.Logger]]:
             import torch
 
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(True)
+            # As use_deterministic_algorithms(True), which reads the compiler too, for two seconds.
+            torch.set_deterministic_debug_mode("error")
         with never_alone(), threadpool_limits(threads):
             yield snakemake.input, snakemake.output, snakemake.params, log
         seconds = round(time.perf_counter() - clock, 3)
         of_work = time.process_time() - of_start
         gc.freeze()
+        of_start += forks.cpu_before
         log.info("worked %.2f s; of processors, start %.2f s, work %.2f s", seconds, of_start, of_work)
         write_json(_note(snakemake, threads) | {"started": started.isoformat(), "seconds": seconds}, note)
     except Exception as error:

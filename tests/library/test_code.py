@@ -180,6 +180,7 @@ READERS = {("metafusion/sources/ad_data.py", "pickle")}
 PROGRAMS = {
     ("metafusion/sources/wheels.py", "subprocess.run"),
     ("metafusion/workflow/provenance.py", "subprocess.run"),
+    ("metafusion/workflow/forks.py", "subprocess.Popen"),
     ("benchmarks/pipeline.py", "subprocess.run"),
 }
 
@@ -241,7 +242,7 @@ def test_no_text_becomes_code_or_a_command():
             assert words.get("shell", "False") == "False", (name, called)
             if called.split(".")[0] in ("subprocess", "pty") or called.startswith(("os.exec", "os.spawn")):
                 started.add((name, called))
-    # pip, git and Snakemake: words of a list, no shell.
+    # pip, git, Python and Snakemake: words of a list, no shell.
     assert started == PROGRAMS
 
 
@@ -268,6 +269,13 @@ def test_only_wheels_are_fetched_and_each_has_its_sum():
         assert [name for name, *_ in calls(path) if name.split(".")[-1].startswith("fetch_")] == ["fetch_all"] * (
             path.name == "wheels.py"
         )
-    assert reaching == {"wheels.py"}
+    # Processes of this machine fork from one: never over a network.
+    assert reaching == {"wheels.py", "forks.py"}
+    sockets = [
+        node.args
+        for called, _, node in calls(ROOT / "metafusion/workflow/forks.py")
+        if called.endswith(("socket.socket", "create_connection"))
+    ]
+    assert sockets and {ast.unparse(*args) for args in sockets} == {"socket.AF_UNIX"}
     assert all(re.fullmatch("[0-9a-f]{64}", wheel.sha256) for wheel in WHEELS.values())
     assert all(wheel.version in wheel.file for wheel in WHEELS.values())

@@ -48,4 +48,6 @@ def listen(fault):
 
 FAULT = json.loads(os.environ.get("METAFUSION_FAULT", "null"))
 if FAULT and any(word.endswith(f".{FAULT['rule']}.py") for word in sys.orig_argv):
+    # In this process, and in no other.
+    os.environ["METAFUSION_FORKS"] = "no"
     listen(FAULT)
