@@ -165,6 +165,16 @@ def read_table(
         raise DamagedError(path, f"corrupt or truncated ({error}); delete it and run again") from None
 
 
+def column_names(path: str | Path) -> list[str]:
+    """Return the names of a parquet table's columns, without reading the table."""
+    try:
+        return pq.read_schema(path).names
+    except FileNotFoundError:
+        raise DamagedError(path, "no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DamagedError(path, f"corrupt or truncated ({error}); delete it and run again") from None
+
+
 def _refuse_cut(path: Path) -> None:
     """Raise ParserError if a TSV has no end of its last line, or zeros as after a power cut: pandas reads both."""
     content = path.read_bytes()

@@ -61,7 +61,7 @@ def family_of(method: str) -> str:
         return "independent"
     if method.startswith(("logistic_regression", "ridge_regression")):
         return "linear"
-    if method.startswith("tuned_") or method == "super_learner":
+    if method.startswith("tuned_") or method in ("super_learner", "tabm"):
         return "tuned"
     if method.startswith("cooperative_"):
         return "cooperative"

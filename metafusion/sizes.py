@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from metafusion.errors import UserError
-from metafusion.files import read_table
+from metafusion.files import column_names, read_table
 from metafusion.parts import PARTS_TO_FIT_ON, parts_of
 from metafusion.preprocess.trials import array_shape
 from metafusion.samples import original_ids
@@ -21,7 +20,7 @@ def refuse_large_sizes(
     representations: Mapping[str, Mapping[str, Any]],
     called: str = "seed",
 ) -> None:
-    """Refuse more principal components than the samples to fit on and the columns of a modality can have.
+    """Refuse more linear components than the samples to fit on and the columns can have.
 
     Columns that do not vary are known to who fits only, so that fewer may be possible than is said here.
 
@@ -33,7 +32,8 @@ def refuse_large_sizes(
     features : path
         Folder with ``{modality}.parquet``.
     representations : mapping of str to mapping
-        By modality: ``numbers`` of components, ``fit_on``, and ``before`` (``kind``, ``components``, ``fit_on``), as in
+        By modality: ``numbers`` of components, whether they are ``shared`` with the other modalities (partial least
+        squares), ``fit_on``, and ``before`` (``kind``, ``components``, ``fit_on``), as in
         :class:`metafusion.config.models.Representations`.
     called : str
         What the seeds are, for the message: with cross-fitting they are runs.
@@ -44,44 +44,57 @@ def refuse_large_sizes(
         One message for all modalities.
     """
     faults = []
+    widths = {name: _width(_columns(features, name), choice["before"]) for name, choice in representations.items()}
     for modality, choice in representations.items():
-        before = choice["before"]
-        if not choice["numbers"] and before["kind"] != "channel_pca":
+        before, width = choice["before"], widths[modality]
+        fits_before = before["kind"] == "channel_pca"
+        if (not choice["numbers"] and not fits_before) or width is None:
             continue
-        path = Path(features) / f"{modality}.parquet"
-        columns = [name for name in pq.read_schema(path).names if name != "sample"]
-        having = read_table(path, ["sample"])["sample"]
-        width = len(columns)
-        if before["kind"] in ("channel_pca", "tangent_space"):
-            try:
-                channels, times = array_shape(columns)
-            except UserError:
-                # Who fits it says what is wrong.
-                continue
-            if before["kind"] == "tangent_space":
-                width = channels * (channels + 1) // 2
-            else:
-                count, seed = _fewest(splits, seeds, having, before["fit_on"] or choice["fit_on"])
-                # A channel's courses differ from their mean in one direction less than there are.
-                if before["components"] > (most := min(count - 1, times)):
-                    faults.append(
-                        f"{modality}: before: {before['components']} components a channel, at most {most} ({count} "
-                        f"samples to fit on in {called} {seed}, {times} times)"
-                    )
-                width = channels * before["components"]
+        having = read_table(_path(features, modality), ["sample"])["sample"]
+        if fits_before:
+            count, seed = _fewest(splits, seeds, having, before["fit_on"] or choice["fit_on"])
+            _, times = array_shape(_columns(features, modality))
+            # A channel's courses differ from their mean in one direction less than there are.
+            if before["components"] > (most := min(count - 1, times)):
+                faults.append(
+                    f"{modality}: before: {before['components']} components a channel, at most {most} ({count} "
+                    f"samples to fit on in {called} {seed}, {times} times)"
+                )
         count, seed = _fewest(splits, seeds, having, choice["fit_on"])
-        most = min(count, width)
+        most, beside = min(count, width), ""
+        others = [other for name, other in widths.items() if name != modality]
+        if choice["shared"] and None not in others:
+            most, beside = min(most, sum(others)), f", {sum(others)} columns of the other modalities"
         large = [number for number in choice["numbers"] if number > most]
         if large:
             faults.append(
                 f"{modality}: sizes {', '.join(map(str, large))}, at most {most} ({count} samples to fit on in "
-                f"{called} {seed}, {width} columns)"
+                f"{called} {seed}, {width} columns{beside})"
             )
     if faults:
         raise UserError(
-            f"representations: more principal components than the data have: {'; '.join(faults)}; lower these sizes or "
-            "components"
+            f"representations: more components than the data have: {'; '.join(faults)}; lower these sizes or components"
         )
+
+
+def _path(features: str | Path, modality: str) -> Path:
+    return Path(features) / f"{modality}.parquet"
+
+
+def _columns(features: str | Path, modality: str) -> list[str]:
+    return [name for name in column_names(_path(features, modality)) if name != "sample"]
+
+
+def _width(columns: list[str], before: Mapping[str, Any]) -> int | None:
+    """Return the number of columns after what comes before; None if it needs an array and they are none."""
+    if before["kind"] not in ("channel_pca", "tangent_space"):
+        return len(columns)
+    try:
+        channels, _ = array_shape(columns)
+    except UserError:
+        # Who fits it says what is wrong.
+        return None
+    return channels * (channels + 1) // 2 if before["kind"] == "tangent_space" else channels * before["components"]
 
 
 def _fewest(splits: pd.DataFrame, seeds: Sequence[int], having: pd.Series, fit_on: str) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.persistence.file import FilePersistence
 
 from metafusion.config.load import load_study
-from metafusion.config.models import Comparator
+from metafusion.config.models import TUNED, Comparator
 from metafusion.config.source import TRUTH
 from metafusion.errors import UserError
 from metafusion.sources.wheels import WHEELS
@@ -170,6 +170,7 @@ def sizes_to_check(wildcards, input):
     return {
         name: {
             "numbers": choice.components,
+            "shared": choice.extractor == "pls",
             "fit_on": choice.fit_on,
             "before": choice.before.model_dump(),
         }
@@ -375,7 +376,9 @@ def results_of_all(wildcards):
 
 
 def deals_folds(experiment):
-    return experiment.split.cross_fitting > 0 or "tuned" in experiment.comparators
+    return experiment.split.cross_fitting > 0 or any(
+        family in TUNED for family in experiment.comparators
+    )
 
 
 def results_of_experiment(wildcards):
@@ -421,9 +424,13 @@ def stages_of_experiment(wildcards):
             }
     skipped = ["compare_experiments", "record_provenance", "hash_inputs"]
     skipped += [] if experiment.ensemble.stacking_epochs else ["stack_students"]
-    # The family that is tuned has a rule of its own.
-    skipped += ["train_comparators tuned"]
-    skipped += [] if "tuned" in experiment.comparators else ["tune_comparators"]
+    # Families that are tuned have a rule of their own.
+    skipped += [f"train_comparators {family}" for family in TUNED]
+    skipped += [
+        f"tune_comparators {family}"
+        for family in get_args(Comparator)
+        if family not in TUNED
+    ]
     skipped += [] if deals_folds(experiment) else ["fold_samples"]
     skipped += ["acquire_source"] if experiment.source.user_files else []
     skipped += [] if experiment.source.chunks else ["preprocess_chunk"]

@@ -72,14 +72,16 @@ rule tune_comparators:
         # Latents are fitted on a run's training part; these models learn from other parts.
         features="<results>/{experiment}/features",
     output:
-        predictions="<results>/{experiment}/comparators/tuned/{block}.parquet",
+        predictions="<results>/{experiment}/comparators/{family}/{block}.parquet",
     log:
-        "<logs>/{experiment}/tune_comparators/{block}.log",
+        "<logs>/{experiment}/tune_comparators/{family}_{block}.log",
+    wildcard_constraints:
+        family="|".join(TUNED),
     conda:
         "../environment.yaml"
     threads: study.settings.threads
     params:
-        code=code_of("tune_comparators"),
+        code=code_of("tune_comparators", family=True),
         task=setting("task"),
         before=before_of,
         folds=tuning_folds_of,

@@ -1,12 +1,13 @@
-"""Rule tune_comparators: plain models, tuned by cross-validation, for every seed of a block."""
+"""Rule tune_comparators: one family of models, tuned by cross-validation, for every seed of a block."""
 
 import metafusion.workflow.imports  # noqa: F401
 
 from functools import partial
+from importlib import import_module
 
 import pandas as pd
 
-from metafusion.comparators.tuned import BUDGET, collect, fits, train
+from metafusion.comparators.tuned import BUDGET, collect, fits
 from metafusion.config.fronts import Front
 from metafusion.files import read_table, write_table
 from metafusion.parts import parts_of
@@ -14,6 +15,8 @@ from metafusion.predictions import long_predictions
 from metafusion.samples import feature_matrix
 from metafusion.targets import classes_of
 from metafusion.workflow.job import job
+
+family = import_module(f"metafusion.comparators.{snakemake.wildcards.family}")
 
 with job(snakemake) as (input, output, params, log):
     samples, splits, folds = (read_table(path) for path in (input.samples, input.splits, input.folds))
@@ -23,7 +26,7 @@ with job(snakemake) as (input, output, params, log):
     classes, tables = classes_of(samples, task), []
     for seed in params.seeds:
         raw = collect(samples, splits, folds, features, list(before), seed, task)
-        answers = train(raw, before, task, seed)
+        answers = family.train(raw, before, task, seed)
         tables.append(long_predictions(answers, parts_of(splits, seed), classes, seed))
         log.info("seed %d: %s", seed, ", ".join(answers))
     write_table(pd.concat(tables, ignore_index=True), output.predictions)

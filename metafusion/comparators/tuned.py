@@ -142,8 +142,7 @@ def train(raw: Raw, before: Mapping[str, Front], task: Task, seed: int) -> dict[
     """
     modalities, classes = list(raw.columns), raw.outputs
     everything = np.ones(len(raw.fold), dtype=bool)
-    places = [*range(raw.fold.max() + 1), None]
-    views = {place: _views(raw, before, place, seed) for place in places}
+    views = views_by_fold(raw, before, seed)
     if task == "classification":
         linear, name = partial(_logistic, classes=classes), "tuned_logistic_regression"
         elastic = partial(_elastic_classes, classes=classes, seed=seed)
@@ -152,8 +151,7 @@ def train(raw: Raw, before: Mapping[str, Front], task: Task, seed: int) -> dict[
         linear, name, elastic, trees = _ridge, "tuned_ridge_regression", _elastic_numbers, partial(_trees, seed=seed)
 
     def tuned(fit: Fit, used: list[str], seen: np.ndarray, gaps: bool = False) -> np.ndarray:
-        joined = {place: _joined(views[place], raw, used, gaps) for place in places}
-        return _tune(fit, joined, raw, seen, task)
+        return tune(fit, joined(views, raw, used, gaps), raw, seen, task)
 
     answers = {f"{name}_{modality}": tuned(linear, [modality], raw.present[modality]) for modality in modalities}
     single = np.stack(list(answers.values()))
@@ -172,6 +170,11 @@ def fits(folds: int) -> int:
     return BUDGET * folds + 1
 
 
+def views_by_fold(raw: Raw, before: Mapping[str, Front], seed: int) -> dict[int | None, dict[str, np.ndarray]]:
+    """Prepare all samples' columns for each fold on the others, and (None) on all that is not tested; by modality."""
+    return {place: _views(raw, before, place, seed) for place in [*range(raw.fold.max() + 1), None]}
+
+
 def _views(raw: Raw, before: Mapping[str, Front], place: int | None, seed: int) -> dict[str, np.ndarray]:
     """Return all samples' columns as prepared on the samples of all folds but one, by modality."""
     learning = raw.learnt & (raw.fold != place)
@@ -184,13 +187,19 @@ def _views(raw: Raw, before: Mapping[str, Front], place: int | None, seed: int) 
     return views
 
 
-def _joined(views: Mapping[str, np.ndarray], raw: Raw, used: list[str], gaps: bool) -> np.ndarray:
-    if gaps:
-        return np.hstack([np.where(raw.present[name][:, None], views[name], np.nan) for name in used])
-    return np.hstack([views[name] for name in used])
+def joined(
+    views: Mapping[int | None, Mapping[str, np.ndarray]], raw: Raw, used: list[str], gaps: bool = False
+) -> dict[int | None, np.ndarray]:
+    """Put the columns of modalities side by side, for each fold; ``gaps``: missing where a modality is absent."""
+    if not gaps:
+        return {place: np.hstack([view[name] for name in used]) for place, view in views.items()}
+    return {
+        place: np.hstack([np.where(raw.present[name][:, None], view[name], np.nan) for name in used])
+        for place, view in views.items()
+    }
 
 
-def _tune(fit: Fit, features: Mapping[int | None, np.ndarray], raw: Raw, seen: np.ndarray, task: Task) -> np.ndarray:
+def tune(fit: Fit, features: Mapping[int | None, np.ndarray], raw: Raw, seen: np.ndarray, task: Task) -> np.ndarray:
     """Choose the candidate with the smallest loss out of fold, and answer for all samples.
 
     Parameters
@@ -232,7 +241,7 @@ def _super_learner(answers: np.ndarray, raw: Raw, task: Task) -> np.ndarray:
         learning = raw.learnt & (raw.fold != place)
         scale = columns[learning].std() or 1.0
         prepared[place] = (columns - columns[learning].mean(axis=0)) / scale
-    return _tune(fit, prepared, raw, np.ones(len(raw.fold), dtype=bool), task)
+    return tune(fit, prepared, raw, np.ones(len(raw.fold), dtype=bool), task)
 
 
 def _late_fusion(single: np.ndarray, present: np.ndarray, task: Task) -> np.ndarray:

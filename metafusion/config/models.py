@@ -29,7 +29,9 @@ CutPoints = Annotated[
 ]
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle", "tuned"]
+Comparator = Literal["networks", "double_budget", "linear", "boosting", "cooperative", "oracle", "tuned", "tabm"]
+TUNED = ("tuned", "tabm")
+"""Families that are tuned by cross-validation over all that is not tested."""
 
 CLASSIFICATION_METRICS = (
     "accuracy",
@@ -661,7 +663,8 @@ class Experiment(Settings):
         "and the prior (majority class or mean). 'boosting': gradient boosting on all features. 'cooperative': "
         "cooperative learning (regression). 'oracle': the students' network on the true latent variables (simulation). "
         "'tuned': linear models, elastic net, gradient boosting and a super learner, all tuned alike by cross-"
-        "validation over all that is not tested.",
+        "validation over all that is not tested. 'tabm': TabM, networks that share most of their weights, tuned in "
+        "the same way; needs the package tabm.",
     )
     variants: dict[VariantName, dict[str, Any]] = Field(
         default={},

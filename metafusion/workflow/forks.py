@@ -107,17 +107,18 @@ def hand_over() -> None:
         "environment": {key: value for key, value in os.environ.items() if key != VARIABLE},
         "cpu": time.process_time(),
     }
+    sys.stdout.flush()
     with socket.socket(socket.AF_UNIX) as server:
         try:
             # A name in memory: no file remains, however the run ends.
             server.connect(f"\0{name}")
-        except ConnectionError:
-            # Still reading, or gone.
+            # Below three, it stands for one of the files, which somebody has closed.
+            if _user(server) != os.getuid() or server.fileno() < 3:
+                return
+            socket.send_fds(server, [b"."], [0, 1, 2])
+        except OSError:
+            # It still reads, or is gone.
             return
-        if _user(server) != os.getuid():
-            return
-        sys.stdout.flush()
-        socket.send_fds(server, [b"."], [0, 1, 2])
         server.sendall(json.dumps(request).encode() + b"\n")
         answer = server.recv(16)
     if not answer:
@@ -168,7 +169,11 @@ def _keep(waiting: socket.socket) -> NoReturn:
         os._exit(1)
     _, files, _, _ = socket.recv_fds(waiting, 1, 3)
     with waiting.makefile("rb") as stream:
-        request = json.loads(stream.readline())
+        asked = stream.readline()
+    # Who asks may have been killed meanwhile, or goes on alone.
+    if not asked.endswith(b"\n"):
+        os._exit(1)
+    request = json.loads(asked)
     process = _fork()
     if not process:
         waiting.close()

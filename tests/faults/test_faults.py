@@ -340,7 +340,7 @@ DAMAGED = {
     "cohort/1/predictions.safetensors": "evaluate_block",
     "latents/1/blood.safetensors": "train_cohort",
     "splits/1.parquet": "extract_latents",
-    "features/blood.parquet": "extract_latents",
+    "features/blood.parquet": "split_samples",
     "preprocessed/blood/all/columns.tsv": "describe_data",
 }
 
@@ -359,7 +359,7 @@ def test_a_damaged_file_is_named_with_what_to_delete_and_made_again(done, undist
         count("damaged file")
         assert f"results/tiny/{name}: corrupt or truncated" in said, said
         assert "delete it and run again" in said
-        assert "Traceback" not in said
+        assert "Traceback" not in said, said
         folder = name.split("/")[0]
         if folder in ("latents", "features", "preprocessed"):
             made = path.relative_to(done.folder).parent

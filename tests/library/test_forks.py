@@ -167,6 +167,11 @@ def test_a_script_goes_on_alone_where_nobody_listens(script, monkeypatch):
     assert script(ALONE).wait() == 0
 
 
+def test_a_script_whose_files_are_closed_goes_on_alone(server, script):
+    assert script(ALONE, preexec_fn=lambda: os.close(0)).wait() == 0
+    assert script(FORKED).wait() == 0
+
+
 def test_a_process_of_another_user_gets_no_job(server, script, tmp_path):
     other = "import metafusion.workflow.forks as forks; forks._user = lambda connection: -1"
     assert script(ALONE, environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"}).wait() == 1

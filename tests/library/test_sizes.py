@@ -34,9 +34,10 @@ def features(tmp_path, splits):
     return tmp_path
 
 
-def wanted(*numbers, fit_on="train", kind="none", components=15, before=None):
+def wanted(*numbers, shared=False, fit_on="train", kind="none", components=15, before=None):
     return {
         "numbers": list(numbers),
+        "shared": shared,
         "fit_on": fit_on,
         "before": {"kind": kind, "components": components, "fit_on": before},
     }
@@ -50,7 +51,7 @@ def test_all_modalities_and_sizes_that_are_too_large_are_told_at_once(splits, fe
     with pytest.raises(UserError) as caught:
         check(splits, features, narrow=wanted(4, 3), wide=wanted(30, 12, 11), some=wanted(8, 7), array=wanted(2))
     assert str(caught.value) == (
-        "representations: more principal components than the data have: "
+        "representations: more components than the data have: "
         "narrow: sizes 4, at most 3 (11 samples to fit on in seed 2, 3 columns); "
         "wide: sizes 30, 12, at most 11 (11 samples to fit on in seed 2, 50 columns); "
         "some: sizes 8, at most 7 (7 samples to fit on in seed 2, 50 columns); lower these sizes or components"
@@ -90,3 +91,21 @@ def test_permutations_have_the_features_of_their_samples(splits, features):
     check(repeated, features, some=wanted(7))
     with pytest.raises(UserError, match="some: sizes 8, at most 7"):
         check(repeated, features, some=wanted(8))
+
+
+def test_what_is_shared_has_no_more_components_than_the_others_have_columns(splits, features):
+    check(splits, features, wide=wanted(3, shared=True), narrow=wanted())
+    check(splits, features, wide=wanted(6, shared=True), narrow=wanted(), array=wanted(kind="tangent_space"))
+    with pytest.raises(UserError, match=r"wide: sizes 4, at most 3 \(.* 50 columns, 3 columns of the other modalities"):
+        check(splits, features, wide=wanted(4, 3, shared=True), narrow=wanted())
+    # The others' columns count for who shares with them only.
+    check(splits, features, wide=wanted(4), narrow=wanted())
+
+
+def test_features_that_are_damaged_are_named(splits, features):
+    (features / "wide.parquet").write_bytes(bytes(100))
+    with pytest.raises(UserError, match=r"wide\.parquet: corrupt or truncated .* delete it and run again"):
+        check(splits, features, wide=wanted(4))
+    (features / "wide.parquet").unlink()
+    with pytest.raises(UserError, match=r"wide\.parquet: no such file"):
+        check(splits, features, wide=wanted(4))

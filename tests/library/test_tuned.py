@@ -191,7 +191,7 @@ def test_models_have_equal_budgets_and_no_candidate_twice():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_model_is_fitted_on_the_same_folds_as_often_as_the_budget_says(task, monkeypatch):
-    tune, budgets = tuned._tune, []
+    tune, budgets = tuned.tune, []
 
     def counted(fit, features, raw, seen, task):
         wanted = []
@@ -204,7 +204,7 @@ def test_every_model_is_fitted_on_the_same_folds_as_often_as_the_budget_says(tas
         budgets.append(sum(wanted))
         return answer
 
-    monkeypatch.setattr(tuned, "_tune", counted)
+    monkeypatch.setattr(tuned, "tune", counted)
     tuned.train(some_data(task), BEFORE, task, 1)
     assert budgets == [tuned.fits(3)] * 6
 
@@ -223,7 +223,7 @@ def test_no_model_learns_from_the_fold_that_it_answers_for():
         asked_for.extend(answering)
         return np.zeros((len(wanted), len(asked), 1))
 
-    tuned._tune(fit, dict.fromkeys([0, 1, 2, None], numbers), data, seen, "regression")
+    tuned.tune(fit, dict.fromkeys([0, 1, 2, None], numbers), data, seen, "regression")
     assert sorted(asked_for) == list(range(len(FOLD)))
 
 
@@ -234,7 +234,7 @@ def test_the_candidate_with_the_smallest_loss_out_of_fold_answers():
         return np.stack([np.full((len(asked), 1), abs(one - 4) + 7.0) for one in wanted])
 
     numbers = np.zeros((len(FOLD), 1))
-    found = tuned._tune(fit, dict.fromkeys([0, 1, 2, None], numbers), data, LEARNT, "regression")
+    found = tuned.tune(fit, dict.fromkeys([0, 1, 2, None], numbers), data, LEARNT, "regression")
     np.testing.assert_array_equal(found, 7.0)
 
 

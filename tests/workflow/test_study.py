@@ -229,3 +229,13 @@ def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(compar
     looks, ended = (compared.printed.count(words) for words in ("Resources before job selection", "Finished jobid"))
     # With its limit of jobs a second it looked 776 times for 43 jobs.
     assert 10 < looks <= ended + 1
+
+
+def test_tabm_is_tuned_on_the_same_folds_and_stands_in_the_tables(copy_of):
+    pytest.importorskip("tabm")
+    copy_of.change("drawn", comparators=["networks", "tabm"], seeds=1)
+    copy_of.succeed("results/drawn/tables/summary.tsv", "results/drawn/provenance.json")
+    summary = pd.read_csv(copy_of.folder / "results/drawn/tables/summary.tsv", sep="\t").set_index("method")
+    assert summary.loc["tabm", "family"] == "tuned"
+    assert summary.loc["tabm", "mean"] < summary.loc["modality_second", "mean"]
+    assert "12 candidates a model on 5 folds, 61 fits" in copy_of.log("tune_comparators", "drawn/tabm_1")
