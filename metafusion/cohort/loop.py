@@ -336,18 +336,14 @@ def _train_at(
     history = []
     for epoch in range(1, epochs + 1):
         batches = data.training[torch.randperm(len(data.training), generator=order)].split(settings.batch_size)
-        sizes = [len(rows) for rows in batches]
         masks = [
-            dropout_masks(student.network, name, epoch, sizes, data.dtype) if student.network.dropout else None
-            for student in students
+            _dropout(student.network, name, epoch, [len(rows) for rows in batches], data.dtype) for student in students
         ]
         sums = np.zeros((2, len(students)))
         for number, rows in enumerate(batches):
             seen = torch.stack([student.seen[rows] for student in students])
             # Peers speak as they were before this step, whoever is updated first.
-            outputs = [
-                student(data, rows, mask and mask[number]) for student, mask in zip(students, masks, strict=True)
-            ]
+            outputs = [student(data, rows, mask[number]) for student, mask in zip(students, masks, strict=True)]
             for i, student in enumerate(students):
                 student.alive = student.alive and bool(torch.isfinite(outputs[i][seen[i]]).all())
             alive = torch.tensor([student.alive for student in students])
@@ -389,6 +385,16 @@ def _train_at(
         if settings.patience and all(student.stopped for student in students):
             break
     return _finished(students, teaching, pd.concat(history, ignore_index=True), data)
+
+
+def _dropout(
+    network: Network, name: str, epoch: int, batches: list[int], dtype: torch.dtype
+) -> list[list[Tensor] | None]:
+    """Return the masks of every mini-batch, by hidden layer; None where the network has no dropout."""
+    if not network.dropout:
+        return [None] * len(batches)
+    layers = [mask.split(batches) for mask in dropout_masks(network, name, epoch, sum(batches), dtype)]
+    return [list(of_batch) for of_batch in zip(*layers, strict=True)] if layers else [[]] * len(batches)
 
 
 @torch.no_grad()

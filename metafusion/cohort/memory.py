@@ -65,8 +65,10 @@ def bytes_of_seed(data: Data, networks: list[Network], settings: Cohort, togethe
     samples = len(data.targets)
     answers = 2 * len(settings.penalties) * len(networks) * samples * data.outputs
     views = 2 * samples * columns
+    # Drawn for a whole epoch.
+    dropped = len(data.training) * sum(sum(network.hidden) for network in networks if network.dropout)
     curves = 100 * 2 * settings.epochs * len(settings.penalties) * len(networks)
-    return int(SLACK * (size * (trained + passing + answers + views) + curves))
+    return int(SLACK * (size * (trained + passing + answers + views + dropped) + curves))
 
 
 def parts_of_block(

@@ -259,10 +259,8 @@ def shrink(weights: list[Tensor], threshold: float) -> None:
             weight.copy_(functional.softshrink(weight, threshold))
 
 
-def dropout_masks(
-    network: Network, seed: str, epoch: int, batches: list[int], dtype: torch.dtype
-) -> list[list[Tensor]]:
-    """Return what each hidden layer of a head is multiplied by in every mini-batch of an epoch: 0 or 1 / (1 - dropout).
+def dropout_masks(network: Network, seed: str, epoch: int, samples: int, dtype: torch.dtype) -> list[Tensor]:
+    """Return what each hidden layer of a head is multiplied by in an epoch: 0 or 1 / (1 - dropout).
 
     Parameters
     ----------
@@ -271,18 +269,15 @@ def dropout_masks(
     seed : str
         See :meth:`metafusion.config.models.Cohort.stream_of`.
     epoch : int
-    batches : list of int
-        Samples in each mini-batch.
+    samples : int
+        As many as the epoch's mini-batches have together.
     dtype : torch.dtype
 
     Returns
     -------
-    list of list of Tensor, shape (samples of the batch, units)
-        By batch and layer.
+    list of Tensor, shape (samples, units)
+        By layer; samples in the order in which the mini-batches see them.
     """
     generator = stream(seed, "dropout", network.name, epoch)
     keep = 1 - network.dropout
-    return [
-        [(torch.rand(size, units, generator=generator) < keep).to(dtype) / keep for units in network.hidden]
-        for size in batches
-    ]
+    return [(torch.rand(samples, units, generator=generator) < keep).to(dtype) / keep for units in network.hidden]

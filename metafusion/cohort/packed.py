@@ -289,10 +289,11 @@ class _Batch:
     seen: Tensor
     masks: dict[str, list[Tensor]]
 
-    def part(self, start: int, stop: int, masks: dict[str, list[Tensor]] | None = None) -> "_Batch":
+    def part(self, start: int, stop: int) -> "_Batch":
         """Return some of the samples, without a copy."""
         views = {name: view[:, start:stop] for name, view in self.views.items()}
-        return _Batch(views, self.targets[:, start:stop], self.seen[..., start:stop], masks or {})
+        masks = {h: [mask[..., start:stop, :] for mask in layers] for h, layers in self.masks.items()}
+        return _Batch(views, self.targets[:, start:stop], self.seen[..., start:stop], masks)
 
     def tensors(self) -> list[Tensor]:
         return [*self.views.values(), self.targets, self.seen]
@@ -352,7 +353,6 @@ class _Run:
         self.sums = torch.zeros(2, *self.shape, dtype=self.dtype, device=self.device)
         self.curves: list[Tensor] = []
         self.orders = [stream(self.settings.stream_of(seed), "batches") for seed in self.packed.seeds]
-        self.dropping = [k for k, network in enumerate(group.networks) if network.dropout]
 
     def train(self) -> None:
         """Run all epochs; keep every student's best."""
@@ -398,22 +398,13 @@ class _Run:
             # Every step has the same shape, so that one recorded step serves for all.
             missing = -rows.shape[1] % size
             rows, real = (torch.nn.functional.pad(tensor, (0, missing)) for tensor in (rows, real))
-        drawn = {
-            (s, k): dropout_masks(
-                self.group.networks[k],
-                self.settings.stream_of(seed),
-                epoch,
-                [len(part) for part in shuffled[s].split(size)],
-                self.dtype,
-            )
-            for s, seed in enumerate(self.packed.seeds)
-            for k in self.dropping
-        }
         # Rows are fetched once an epoch: mini-batches are then slices.
         epoch_long = self._fetch(rows.to(self.device), real.to(self.device))
-        for number, start in enumerate(range(0, rows.shape[1], size)):
-            stop = min(start + size, rows.shape[1])
-            yield epoch_long.part(start, stop, self._masks(drawn, number, stop - start))
+        epoch_long.masks = self._masks(epoch, rows.shape[1])
+        for start in range(0, rows.shape[1], size):
+            batch = epoch_long.part(start, min(start + size, rows.shape[1]))
+            batch.masks = {h: self._on_device(masks) for h, masks in batch.masks.items()}
+            yield batch
 
     def _fetch(self, rows: Tensor, real: Tensor) -> "_Batch":
         """Return some rows of each seed (S, B), of which not all are real."""
@@ -421,22 +412,20 @@ class _Run:
         views = {view: table[self.seeds, rows] for view, table in self.packed.views.items()}
         return _Batch(views, self.packed.targets[self.seeds, rows], seen.expand(-1, self.shape[1], -1, -1), {})
 
-    def _masks(
-        self, drawn: dict[tuple[int, int], list[list[Tensor]]], number: int, batch: int
-    ) -> dict[str, list[Tensor]]:
-        """Lay out the dropout masks of a mini-batch as the heads need them: (S, 1, U, B, units) a layer."""
+    def _masks(self, epoch: int, batch: int) -> dict[str, list[Tensor]]:
+        """Draw the dropout of an epoch, as the heads need it: (S, 1, U, B, units) a layer."""
         masks = {}
         for h, head in self.program.heads.items():
-            if not set(head.users) & set(self.dropping):
+            dropping = [(u, self.group.networks[k]) for u, k in enumerate(head.users) if self.group.networks[k].dropout]
+            if not dropping:
                 continue
-            masks[h] = [
-                torch.ones(self.shape[0], 1, len(head.users), batch, units, dtype=self.dtype) for units in head.hidden
-            ]
-            for (s, k), of_batches in drawn.items():
-                if k in head.users and number < len(of_batches):
-                    for mask, own in zip(masks[h], of_batches[number], strict=True):
-                        mask[s, 0, head.users.index(k), : len(own)] = own
-            masks[h] = self._on_device(masks[h])
+            shape = self.shape[0], 1, len(head.users), batch
+            masks[h] = [torch.ones(*shape, units, dtype=self.dtype) for units in head.hidden]
+            for s, (seed, rows) in enumerate(zip(self.packed.seeds, self.packed.training, strict=True)):
+                for u, network in dropping:
+                    drawn = dropout_masks(network, self.settings.stream_of(seed), epoch, len(rows), self.dtype)
+                    for mask, own in zip(masks[h], drawn, strict=True):
+                        mask[s, 0, u, : len(own)] = own
         return masks
 
     def _advance(self, batch: "_Batch") -> None:

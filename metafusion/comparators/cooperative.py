@@ -223,12 +223,12 @@ class _Cooperation:
         """Return the dropout of every batch, member and layer; nothing where there is none."""
         sizes = [len(rows) for rows in batches]
         several = [
-            dropout_masks(member.network, self.name, epoch, sizes, self.data.dtype)
-            if member.network.dropout
-            else [[]] * len(sizes)
-            for member in self.members
+            [mask.split(sizes) for mask in dropout_masks(network, self.name, epoch, sum(sizes), self.data.dtype)]
+            if network.dropout
+            else []
+            for network in (member.network for member in self.members)
         ]
-        return [list(of_batch) for of_batch in zip(*several, strict=True)]
+        return [[[mask[number] for mask in masks] for masks in several] for number in range(len(sizes))]
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
