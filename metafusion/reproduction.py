@@ -1,9 +1,10 @@
 """The generated parts of ``docs/reproduction.md``: tables of the comparisons, and the authors' errors beside ours.
 
-``python -m metafusion.reproduction [results] [docs/reproduction.md]``, in the folder of the Snakefile, writes them anew
-between their marks, ``<!-- begin: name -->`` and ``<!-- end: name -->``.
+``python -m metafusion.reproduction [results] [docs/reproduction.md] [part ...]``, in the folder of the Snakefile,
+writes them anew between their marks, ``<!-- begin: name -->`` and ``<!-- end: name -->``; all, or those that are named.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 
 from metafusion.errors import UserError
 from metafusion.files import read_table
-from metafusion.pages import from_command_line, rewrite, tables_of
+from metafusion.pages import from_command_line, parts_of, rewrite, tables_of
 
 AUTHORS = "authors"
 """The part that is made of the authors' errors; every other part is called as a comparison is."""
@@ -98,14 +99,14 @@ def as_markdown(table: pd.DataFrame) -> str:
     return "\n".join(rows) + "\n"
 
 
-def main(results: Path, document: Path) -> None:
-    """Fill the document from the results."""
+def main(results: Path, document: Path, names: Collection[str] = ()) -> None:
+    """Fill the document, or the parts that are named, from the results."""
     parts = tables_of(results)
-    if f"begin: {AUTHORS} " in document.read_text(encoding="utf-8"):
+    if AUTHORS in (names or parts_of(document)):
         theirs = read_table(document.with_name("authors.tsv"))
         ours = [read_trainings(results, experiment) for experiment in REPEATED]
         parts[AUTHORS] = as_markdown(against_authors(pd.concat(ours, ignore_index=True), theirs))
-    rewrite(document, parts)
+    rewrite(document, parts, names)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The generated parts of ``docs/strength.md``: tables of the comparisons, and whether what was promised holds.
 
-``python -m metafusion.strength [results] [docs/strength.md]``, in the folder of the Snakefile, after
-``config/strength_study.yaml`` has run, writes them anew between their marks.
+``python -m metafusion.strength [results] [docs/strength.md] [part ...]``, in the folder of the Snakefile, after
+``config/strength_study.yaml`` has run, writes them anew between their marks; all, or those that are named, where
+the study has not run as a whole.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +20,6 @@ SETS = "strength"
 """The comparison of kind ``sets`` that the promises are about."""
 PROMISES = "promises"
 """The part that is made of them; every other part is called as a comparison is."""
-LATER = ("learning_curves", "switches_alzheimers_csf", "switches_eeg_scp", "switches_meg_hand")
-"""Parts of the page that may wait: a comparison takes longer than the benchmark."""
 MEASURE = "accuracy"
 SIMULATED, PURE_NOISE, ONE_NOISE = "(simulated)", "pure_noise (simulated)", "one_noise (simulated)"
 """How the study calls its simulated sets."""
@@ -104,14 +104,18 @@ def taught(table: pd.DataFrame) -> str:
     )
 
 
-def main(results: Path, document: Path) -> None:
-    """Fill the document from the results."""
-    place = results / "comparisons" / SETS / "table.tsv"
-    if not place.is_file():
-        raise UserError(f"{place}: no such file; run snakemake --cores 2 --configfile config/strength_study.yaml first")
-    table = read_table(place)
-    said = f"{markdown(promises(table))}\n\n{taught(table)}"
-    rewrite(document, dict.fromkeys(LATER, "Not run yet.") | tables_of(results) | {PROMISES: said})
+def main(results: Path, document: Path, names: Collection[str] = ()) -> None:
+    """Fill the document, or the parts that are named, from the results."""
+    parts = tables_of(results)
+    if not names or PROMISES in names:
+        place = results / "comparisons" / SETS / "table.tsv"
+        if not place.is_file():
+            raise UserError(
+                f"{place}: no such file; run snakemake --cores 2 --configfile config/strength_study.yaml first"
+            )
+        table = read_table(place)
+        parts[PROMISES] = f"{markdown(promises(table))}\n\n{taught(table)}"
+    rewrite(document, parts, names)
 
 
 if __name__ == "__main__":

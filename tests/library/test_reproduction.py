@@ -81,6 +81,14 @@ def test_parts_between_marks_are_filled_and_the_rest_stays():
     assert fill(filled, {"one": "new \\1", "two": "2"}) == filled
 
 
+def test_parts_that_are_named_are_filled_and_the_others_stay():
+    text = "<!-- begin: one -->\nold\n<!-- end: one -->\n<!-- begin: two -->\nold\n<!-- end: two -->\n"
+    filled = fill(text, {"two": "new"}, ["two"])
+    assert filled == text[: text.index("<!-- begin: two")] + "<!-- begin: two -->\n\nnew\n\n<!-- end: two -->\n"
+    with pytest.raises(UserError, match="'three': the page has none of that name"):
+        fill(text, {"three": "new"}, ["three"])
+
+
 def test_a_part_without_results_is_refused_and_the_document_stays(tmp_path):
     document = tmp_path / "reproduction.md"
     document.write_text("<!-- begin: corrected -->\nold\n<!-- end: corrected -->\n")

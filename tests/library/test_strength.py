@@ -107,14 +107,21 @@ def test_a_page_is_made_of_the_results_of_a_tiny_run(tmp_path, request):
     folder = tmp_path / "results/comparisons"
     write_table(table, folder / "strength/table.tsv")
     (folder / "strength/table.md").write_text(benchmark.sets_markdown(table, words))
-    main(tmp_path / "results", page)
-    assert page.read_text().count("Not run yet.") == 4
-    for name in ("learning_curves", "switches_alzheimers_csf", "switches_eeg_scp", "switches_meg_hand"):
+    main(tmp_path / "results", page, ["promises", "strength"])
+    before = page.read_text()
+    assert before.count("Not run yet.") == 4
+    with pytest.raises(UserError, match="'learning_curves': nothing to fill it with; known: promises, strength"):
+        main(tmp_path / "results", page)
+    assert page.read_text() == before
+    parts = ["learning_curves", "switches_alzheimers_csf", "switches_eeg_scp", "switches_meg_hand"]
+    for name in parts:
         (folder / name).mkdir()
-        (folder / name / "table.md").write_text("| made |\n")
+        (folder / name / "table.md").write_text(f"| made of {name} |\n")
+    main(tmp_path / "results", page, ["switches_meg_hand"])
+    assert page.read_text().count("| made of ") == 1
     main(tmp_path / "results", page)
     text = page.read_text()
-    assert "Not run yet." not in text
+    assert [f"| made of {name} |" in text for name in parts] == [True] * 4
     assert "0.8700" in text
     assert "on average over 4 sets" in text
     assert "Meta Fusion against the best comparator:" in text
