@@ -4,8 +4,10 @@ The samples of a seed that are not tested are dealt to K folds. A *run* is a see
 together with the test part, decides on the next fold (its validation part), and learns from the others. If a cohort has
 nothing to decide, no fold is spared for that: run k learns from all but fold k. Runs are trained like seeds. Afterwards
 each sample has a prediction of the one run that it was hidden from (out of fold), and the test part has K of each,
-which are averaged.
+which are averaged. Or a further run, which learns from all that is not tested (*refit*), answers for the test part.
 """
+
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,9 @@ from scipy.special import log_softmax, logsumexp
 
 from metafusion.config.models import Task
 from metafusion.parts import parts_of
+
+MOST_RUNS = 2**32
+"""Runs have smaller numbers: clusters' random starts take no larger ones."""
 
 
 def draw_folds(
@@ -65,7 +70,14 @@ def runs_of(seed: int, folds: int) -> list[int]:
     return [seed * folds + fold for fold in range(folds)]
 
 
-def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int, decides: bool) -> pd.DataFrame:
+def refit_of(seed: int) -> int:
+    """Return the number of a seed's run that hides no fold; no fold's run of any seed has it."""
+    return MOST_RUNS - 1 - seed
+
+
+def splits_of_runs(
+    splits: pd.DataFrame, folds: pd.DataFrame, number: int, decides: bool, refit: bool = False
+) -> pd.DataFrame:
     """Return the splits of all runs: ``sample`` and one column ``seed_{run}``.
 
     Parameters
@@ -77,6 +89,8 @@ def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int, decid
     decides : bool
         Whether the next fold is spared as a validation part. Otherwise the run's own fold stands in its place, so that
         its losses are known; nothing may depend on them.
+    refit : bool
+        Whether there is a run more, which learns from all that is not tested.
     """
     columns = {}
     for seed in seeds_of(folds):
@@ -89,18 +103,24 @@ def splits_of_runs(splits: pd.DataFrame, folds: pd.DataFrame, number: int, decid
             if decides:
                 mine[own] = "test"
             columns[f"seed_{run}"] = mine.where(part.notna())
+        if refit:
+            columns[f"seed_{refit_of(seed)}"] = part.replace("validation", "train")
     return pd.concat([splits[["sample"]], pd.DataFrame(columns)], axis=1)
 
 
 def with_runs(
-    splits: pd.DataFrame, seeds: list[int], folds: pd.DataFrame | None, number: int, decides: bool
+    splits: pd.DataFrame,
+    seeds: list[int],
+    folds: pd.DataFrame | None,
+    number: int,
+    decides: bool,
+    refit: bool = False,
 ) -> tuple[pd.DataFrame, list[int]]:
     """Return the splits of all runs, and the runs, in place of splits and seeds; without folds these themselves."""
     if folds is None:
         return splits, seeds
-    return splits_of_runs(splits, folds, number, decides), [
-        run for seed in seeds_of(folds) for run in runs_of(seed, number)
-    ]
+    runs = [[*runs_of(seed, number), *([refit_of(seed)] if refit else [])] for seed in seeds_of(folds)]
+    return splits_of_runs(splits, folds, number, decides, refit), list(chain.from_iterable(runs))
 
 
 def fold_numbers(splits: pd.DataFrame, folds: pd.DataFrame, seed: int) -> np.ndarray:

@@ -188,6 +188,11 @@ def cross_fitting_of(wildcards):
     return [experiment.split.cross_fitting, experiment.decides]
 
 
+def students_cross_fitting_of(wildcards):
+    """The same, and whether a run hides no fold."""
+    return [*cross_fitting_of(wildcards), experiment_of(wildcards).cohort.refit]
+
+
 def tuning_folds_of(wildcards):
     return experiment_of(wildcards).split.tuning_folds
 

@@ -27,7 +27,7 @@ rule extract_latents:
         code=code_of("extract_latents", extractors=True),
         device=device_for_extractors,
         representations=setting("representations"),
-        cross_fitting=cross_fitting_of,
+        cross_fitting=students_cross_fitting_of,
         seeds=seeds_of_block,
         target_scaling=target_scaling_of,
         task=setting("task"),

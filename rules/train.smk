@@ -34,7 +34,7 @@ rule train_cohort:
         cohort=setting("cohort"),
         device=study.settings.device,
         representations=setting("representations"),
-        cross_fitting=cross_fitting_of,
+        cross_fitting=students_cross_fitting_of,
         seeds=seeds_of_block,
         task=setting("task"),
         tf32=study.settings.tf32,

@@ -20,8 +20,8 @@ with job(snakemake) as (input, output, params, log):
     folder = Path(output.students).parent
     runtime = runtime_of(snakemake, log, folder / ".unfinished")
     samples, splits = read_table(input.samples), read_table(input.splits)
-    folds, (number, decides) = read_table(input.folds) if input.folds else None, params.cross_fitting
-    runs, seeds = with_runs(splits, params.seeds, folds, number, decides)
+    folds, number = read_table(input.folds) if input.folds else None, params.cross_fitting[0]
+    runs, seeds = with_runs(splits, params.seeds, folds, *params.cross_fitting)
     chosen = {name: Representations(**choice) for name, choice in params.representations.items()}
     chosen = latents.with_shapes(input.latents, chosen)
     settings = Cohort(**params.cohort)

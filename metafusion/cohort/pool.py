@@ -11,13 +11,19 @@ from metafusion.cohort.loop import Trained, refuse_all_diverged
 from metafusion.cohort.losses import mean_where, task_losses
 from metafusion.cohort.teachers import choose_penalty, teaching_weights
 from metafusion.config.models import Cohort, Task
-from metafusion.cross_fitting import fold_numbers, pool_outputs, runs_of, seeds_of
+from metafusion.cross_fitting import fold_numbers, pool_outputs, refit_of, runs_of, seeds_of
 from metafusion.parts import parts_of
 from metafusion.targets import balancing_weights, classes_of, numbers_of, without_test
 
 
 def pool_cohorts(
-    runs: list[Trained], targets: np.ndarray, fold: np.ndarray, settings: Cohort, task: Task, seed: int
+    runs: list[Trained],
+    targets: np.ndarray,
+    fold: np.ndarray,
+    settings: Cohort,
+    task: Task,
+    seed: int,
+    refit: Trained | None = None,
 ) -> Trained:
     """Put the cohorts of a seed's runs together to one: students are judged by all samples, out of fold.
 
@@ -34,15 +40,17 @@ def pool_cohorts(
     task : 'classification' or 'regression'
     seed : int
         Of the clusters' random start.
+    refit : Trained, optional
+        The cohort that learned from all folds. It decides nothing.
 
     Returns
     -------
     Trained
-        ``predictions`` are pooled (see :func:`pool_outputs`). ``losses`` are those out of fold (with ``balanced``
-        classes by all samples that are not tested); infinite for a student
-        that diverged in any run, and so has no such loss. ``top`` and ``chosen`` follow from them. Epochs, weights as
-        teachers and curves are means over runs. ``weights`` are those of all runs, named ``fold_{number}/{layer}``, and
-        None for who diverged in one.
+        ``predictions`` are pooled (see :func:`pool_outputs`); those of the test part are ``refit``'s, if there is one.
+        ``losses`` are those out of fold (with ``balanced`` classes by all samples that are not tested); infinite for a
+        student that diverged in any run, and so has no such loss. ``top`` and ``chosen`` follow from them. Epochs,
+        weights as teachers and curves are means over the folds' runs. ``weights`` are those of all runs, named
+        ``fold_{number}/{layer}`` and ``refit/{layer}``, and None for who diverged in one.
 
     Raises
     ------
@@ -51,13 +59,16 @@ def pool_cohorts(
     """
     predictions = pool_outputs(np.stack([run.predictions for run in runs]), fold, task)
     learnt, seen = fold >= 0, runs[0].seen
+    every = {f"fold_{place}": run for place, run in enumerate(runs)} | ({} if refit is None else {"refit": refit})
+    if refit is not None:
+        predictions[..., ~learnt, :] = refit.predictions[..., ~learnt, :]
     known = torch.from_numpy(targets[learnt] if task == "classification" else targets[learnt, None])
     weights = None
     if settings.balanced and task == "classification":
         weights = torch.from_numpy(balancing_weights(targets[learnt], predictions.shape[-1]))
     errors = task_losses(torch.from_numpy(predictions[..., learnt, :].astype(np.float64)), known, task, weights)
     losses = mean_where(errors, torch.from_numpy(seen[:, learnt])).numpy()
-    diverged = np.any([np.isinf(run.losses) for run in runs], axis=0) | ~np.isfinite(losses)
+    diverged = np.any([np.isinf(run.losses) for run in every.values()], axis=0) | ~np.isfinite(losses)
     losses = np.where(diverged, np.inf, losses)
     predictions = np.where(diverged[..., None, None], np.nan, predictions).astype(runs[0].predictions.dtype)
     refuse_all_diverged(losses[0], seed)
@@ -75,7 +86,7 @@ def pool_cohorts(
         top=top,
         chosen=chosen,
         history=history[runs[0].history.columns],
-        weights=_named_by_fold([run.weights_at[chosen] for run in runs]),
+        weights=_named_by_run({name: run.weights_at[chosen] for name, run in every.items()}),
         weights_at={},
     )
 
@@ -114,15 +125,16 @@ def pool_block(
         parts, fold = parts_of(splits, seed), fold_numbers(splits, folds, seed)
         targets = numbers_of(samples.set_index("sample").loc[parts["sample"]], classes)
         runs = [trained[run] for run in runs_of(seed, number)]
-        pooled[seed] = pool_cohorts(runs, without_test(targets, parts["part"]), fold, settings, task, seed)
+        refit = trained[refit_of(seed)] if settings.refit else None
+        pooled[seed] = pool_cohorts(runs, without_test(targets, parts["part"]), fold, settings, task, seed, refit)
     return pooled
 
 
-def _named_by_fold(states: list[list[dict[str, Tensor] | None]]) -> list[dict[str, Tensor] | None]:
-    """Join the networks of each student, given by fold and student."""
+def _named_by_run(states: dict[str, list[dict[str, Tensor] | None]]) -> list[dict[str, Tensor] | None]:
+    """Join the networks of each student, given by run and student."""
     return [
         None
         if any(state is None for state in own)
-        else {f"fold_{place}/{name}": tensor for place, state in enumerate(own) for name, tensor in state.items()}
-        for own in zip(*states, strict=True)
+        else {f"{run}/{name}": tensor for run, state in zip(states, own, strict=True) for name, tensor in state.items()}
+        for own in zip(*states.values(), strict=True)
     ]

@@ -68,6 +68,7 @@ def collect(
         Trained extractors of this seed, see :func:`metafusion.latents.read_extractors`.
     """
     parts = parts_of(splits, seed)
+    training, validation = (np.flatnonzero(parts["part"] == part) for part in ("train", "validation"))
     classes = classes_of(samples, task)
     targets = numbers_of(samples.set_index("sample").loc[parts["sample"]], classes)
     prefix = f"seed_{seed}/"
@@ -82,8 +83,9 @@ def collect(
         views=views,
         present=present,
         targets=without_test(targets, parts["part"]),
-        training=np.flatnonzero(parts["part"] == "train"),
-        validation=np.flatnonzero(parts["part"] == "validation"),
+        training=training,
+        # Who learns from all that is not tested has nobody to be judged by, and nothing follows from its losses.
+        validation=validation if len(validation) else training,
         outputs=len(classes) or 1,
         layers=layers or {},
     )

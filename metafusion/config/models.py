@@ -516,7 +516,11 @@ class Cohort(Head):
         description="What frozen means: nobody trains an extractor further; or, as in the authors' code, the first "
         "student that uses it does, on a copy.",
     )
-
+    refit: bool = Field(
+        default=False,
+        description="With 'split.cross_fitting', where nothing is decided in training: whether a further cohort, which "
+        "learns from all that is not tested, answers for the test part, and not the mean of the folds' cohorts.",
+    )
     repetition: int = Field(
         default=0,
         ge=0,
@@ -807,9 +811,15 @@ class Experiment(Settings):
                 "ensemble.stacking_epochs: the stacking network learns from students' answers on their own training "
                 "part, which 'split.cross_fitting' has not; set it to 0"
             )
-        if self.split.cross_fitting and (max(self.seeds) + 1) * self.split.cross_fitting > 2**32:
+        # A run each fold, and one more.
+        runs = self.split.cross_fitting + 1
+        if self.split.cross_fitting and (max(self.seeds) + 1) * runs > 2**32:
+            raise ValueError(f"seeds: with 'split.cross_fitting' they must be below {2**32 // runs}")
+        if self.cohort.refit and (self.decides or not self.split.cross_fitting):
             raise ValueError(
-                f"seeds: with 'split.cross_fitting' they must be below {2**32 // self.split.cross_fitting}"
+                "cohort.refit: who learns from all that is not tested has nothing left to decide by; it takes "
+                "'split.cross_fitting', 'cohort.kept_epoch: last', 'cohort.teaching: none', and no extractor that is "
+                "trained before the students (such as in 'protocol: strong')"
             )
         return self
 
@@ -965,6 +975,7 @@ STRONG_SWITCHES = {
     "probabilities": {"ensemble": {"average": "probabilities"}},
     "calibration": {"ensemble": {"average": "probabilities", "calibration": "temperature"}},
     "bagged": {"ensemble": {key: STRONG["ensemble"][key] for key in ("selection", "average", "keep")}},
+    "refit": {"cohort": {"refit": True}},
     "strong": {
         "protocol": "strong",
         **STRONG,

@@ -10,6 +10,7 @@ from metafusion.cross_fitting import (
     fold_numbers,
     pool_answers,
     pool_outputs,
+    refit_of,
     runs_of,
     with_runs,
 )
@@ -90,6 +91,18 @@ def test_where_nothing_is_decided_a_run_learns_from_all_but_its_own_fold(drawn):
         assert (part[fold.isna()] == "test").all()
 
 
+@pytest.mark.parametrize("decides", [False, True])
+def test_one_run_more_learns_from_all_that_is_not_tested(drawn, decides):
+    _, splits, folds = drawn
+    runs, numbers = with_runs(splits, [3, 4], folds, 5, decides, True)
+    before, of_folds = with_runs(splits, [3, 4], folds, 5, decides)
+    assert numbers == [*of_folds[:5], refit_of(3), *of_folds[5:], refit_of(4)]
+    assert len(set(numbers)) == 12
+    pd.testing.assert_frame_equal(runs[before.columns], before)
+    for seed in (3, 4):
+        assert runs[f"seed_{refit_of(seed)}"].equals(splits[f"seed_{seed}"])
+
+
 def test_samples_of_other_draws_stay_out_of_a_run():
     samples = pd.concat([people(1).assign(draw=1), people(1).assign(draw=2)], ignore_index=True)
     samples["sample"] = [f"{name}_{draw}" for name, draw in zip(samples["sample"], samples["draw"], strict=True)]
@@ -140,6 +153,9 @@ def experiment(task: str = "classification", **changes) -> Experiment:
     [
         ({"split": {"cross_fitting": 2}}, "which takes 3 or more, found 2"),
         ({"split": {"cross_fitting": 5}}, "stacking_epochs"),
+        ({"cohort": {"refit": True}}, "nothing left to decide by"),
+        ({"protocol": "strong", "cohort": {"refit": True, "kept_epoch": "best"}}, "it takes 'split.cross_fitting'"),
+        ({"protocol": "strong", "seeds": [2**32 // 6]}, "must be below 715827882"),
         ({"split": {"cross_fitting": 5, "validation_fraction": 0.5}}, "'validation_fraction' has no meaning"),
         ({"ensemble": {"selection": "bagged"}}, "set 'average: probabilities', too"),
         ({"ensemble": {"bags": 3}}, "'bags' has no meaning with 'selection: greedy'"),

@@ -14,7 +14,7 @@ from metafusion.cohort.stored import read
 from metafusion.cohort.students import all_students
 from metafusion.cohort.train import train
 from metafusion.config.models import Cohort, Representations
-from metafusion.cross_fitting import draw_folds, fold_numbers, with_runs
+from metafusion.cross_fitting import draw_folds, fold_numbers, refit_of, with_runs
 from metafusion.errors import DivergedError
 from metafusion.parts import parts_of
 from metafusion.splits import split_samples
@@ -39,7 +39,7 @@ def made(task: str, change: dict[str, object] | None = None, settings: Cohort = 
     folds = draw_folds(samples, splits, [2], 4, "subject", True, task != "regression")
     if change:
         samples["target"] = samples["sample"].map(change).fillna(samples["target"])
-    runs, numbers = with_runs(splits, [2], folds, 4, settings.decides)
+    runs, numbers = with_runs(splits, [2], folds, 4, settings.decides, settings.refit)
     views = {
         name: {f"seed_{run}/raw": raw[name] for run in numbers}
         | {f"seed_{run}/present": np.ones(40, bool) for run in numbers}
@@ -53,10 +53,13 @@ def made(task: str, change: dict[str, object] | None = None, settings: Cohort = 
 
 BALANCED = LAST.model_copy(update={"balanced": True})
 CASES = [(task, settings) for task in ("classification", "regression") for settings in (SETTINGS, LAST)]
-CASES += [("classification", BALANCED)]
+REFIT = LAST.model_copy(update={"refit": True})
+CASES += [("classification", BALANCED), ("classification", REFIT)]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1].kept_epoch}-{case[1].balanced}")
+@pytest.fixture(
+    scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1].kept_epoch}-{case[1].balanced}-{case[1].refit}"
+)
 def case(request) -> tuple[str, Cohort, dict]:
     task, settings = request.param
     return task, settings, made(task, settings=settings)
@@ -129,6 +132,39 @@ def test_networks_of_all_runs_are_kept_at_the_penalty_chosen_out_of_fold(one):
     for fold in range(4):
         mine = found["trained"][8 + fold].weights_at[found["pooled"].chosen][0]
         assert all(torch.equal(mine[name], found["pooled"].weights[0][f"fold_{fold}/{name}"]) for name in mine)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_refit_answers_for_the_test_part_and_decides_nothing(task):
+    folded, refitted = made(task, settings=LAST), made(task, settings=REFIT)
+    tested = fold_numbers(folded["splits"], folded["folds"], 2) < 0
+    before, after = folded["pooled"], refitted["pooled"]
+    assert (before.predictions[:, :, ~tested] == after.predictions[:, :, ~tested]).all()
+    assert (before.losses == after.losses).all()
+    assert (before.history == after.history).all(axis=None)
+    assert (before.predictions[:, :, tested] != after.predictions[:, :, tested]).any()
+    refit = refitted["trained"][refit_of(2)]
+    assert (after.predictions[:, :, tested] == refit.predictions[:, :, tested]).all()
+    # It has learned from the samples of every fold.
+    for fold in range(4):
+        names = folded["folds"].loc[folded["folds"]["seed_2"] == fold, "sample"]
+        other = made(task, {names.iloc[0]: -9.0 if task == "regression" else "no"}, REFIT)["trained"][refit_of(2)]
+        changed = refitted["samples"].set_index("sample").loc[names.iloc[0], "target"] not in (-9.0, "no")
+        assert (other.predictions != refit.predictions).any() == changed
+    own = refit.weights_at[after.chosen][0]
+    assert all(torch.equal(own[name], after.weights[0][f"refit/{name}"]) for name in own)
+
+
+def test_who_diverged_in_the_refit_is_out():
+    found = made("regression", settings=REFIT)
+    runs, refit = [found["trained"][run] for run in range(8, 12)], found["trained"][refit_of(2)]
+    losses = refit.losses.copy()
+    losses[1, 0] = np.inf
+    fold = fold_numbers(found["splits"], found["folds"], 2)
+    targets = found["samples"]["target"].to_numpy()
+    pooled = pool_cohorts(runs, targets, fold, REFIT, "regression", 2, replace(refit, losses=losses))
+    assert np.isinf(pooled.losses[1, 0])
+    assert np.isfinite(np.delete(pooled.losses.ravel(), len(STUDENTS))).all()
 
 
 def test_who_diverged_in_one_run_is_out():

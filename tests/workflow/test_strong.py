@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.workflow
@@ -38,3 +39,20 @@ def test_the_protocol_strong_chooses_out_of_fold_and_its_tables_are_whole(copy_o
     assert np.isfinite(selection["validation_loss"]).all()
     assert (selection["best_epoch"] == 3).all()
     assert "Nothing to be done" in copy_of.succeed("results/tiny/tables/summary.tsv")
+
+    # One cohort more a seed answers for the test part.
+    content = yaml.safe_load((copy_of.folder / "config/experiments/tiny.yaml").read_text())
+    copy_of.change("tiny", cohort=content["cohort"] | {"refit": True})
+    copy_of.succeed("results/tiny/tables/summary.tsv")
+    weights = load_file(results / "cohort/1-2/weights.safetensors")
+    assert {name.split("/")[2] for name in weights} == {*(f"fold_{fold}" for fold in range(5)), "refit"}
+    again = pd.read_parquet(results / "predictions/1-2.parquet")
+    for part, method, same in (
+        ("validation", "meta_fusion", True),
+        ("test", "meta_fusion", False),
+        ("test", "logistic_regression", True),
+    ):
+        then, now = (table[(table["part"] == part) & (table["method"] == method)] for table in (predictions, again))
+        assert now["sample"].tolist() == then["sample"].tolist()
+        said, before = (table.filter(like="logit_").to_numpy() for table in (now, then))
+        assert np.allclose(said, before, atol=1e-4) == same
