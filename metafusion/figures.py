@@ -74,16 +74,20 @@ class Words:
         Whether the data are simulated, which every title then says.
     protocol : str
         Said where it is not the corrected one.
+    mixed : bool
+        Whether some of the data are real, where several experiments stand side by side.
     """
 
     title: str
     metric: str
     simulated: bool
     protocol: str = "corrected"
+    mixed: bool = False
 
     @property
     def heading(self) -> str:
-        simulated = " (simulated data)" if self.simulated and "simulated" not in self.title.lower() else ""
+        share = "partly simulated" if self.mixed else "simulated"
+        simulated = f" ({share} data)" if self.simulated and "simulated" not in self.title.lower() else ""
         return f"{self.title}{simulated}{'' if self.protocol == 'corrected' else f', protocol {self.protocol}'}"
 
     @property

@@ -493,8 +493,9 @@ def of_compared(path):
     return paths
 
 
-def some_simulated(wildcards):
-    return any(one.source.simulated for one in compared(wildcards).values())
+def simulated_of_compared(wildcards):
+    """For each experiment of a comparison, whether its data are simulated."""
+    return [one.source.simulated for one in compared(wildcards).values()]
 
 
 def windows_of_compared(wildcards):

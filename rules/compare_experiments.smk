@@ -40,7 +40,7 @@ rule compare_experiments:
         comparison=lambda wildcards: comparison_of(wildcards).model_dump(mode="json"),
         metrics=metrics_of_compared,
         permuted=splits_of_shuffled,
-        simulated=some_simulated,
+        simulated=simulated_of_compared,
         windows=windows_of_compared,
         modalities=modalities_of_first,
     script:

@@ -16,6 +16,7 @@ with job(snakemake) as (input, output, params, log):
     by_label = partial(zip, labels, strict=True)
     names = ("scores", "by_penalty", "students", "splits", "samples", "confusion")
     tables = {name: dict(by_label(map(read_table, input[name]))) for name in names}
+    simulated, real = any(params.simulated), not all(params.simulated)
     windows = {label: window and tuple(window) for label, window in by_label(params.windows)}
     table, text, figures = make(
         kind,
@@ -26,7 +27,7 @@ with job(snakemake) as (input, output, params, log):
             curves={label: without_size(name) for label, name in labels.items()},
             metrics=params.metrics,
             modalities=params.modalities,
-            words=Words(title, params.metrics[0], params.simulated),
+            words=Words(title, params.metrics[0], simulated, mixed=simulated and real),
         ),
     )
     write_table(table, output.table)

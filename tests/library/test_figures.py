@@ -136,6 +136,8 @@ def test_titles_call_simulated_data_simulated_once():
     assert figures.Words("Six settings", "mse", simulated=True).heading == "Six settings (simulated data)"
     assert figures.Words("Six simulated settings", "mse", simulated=True).heading == "Six simulated settings"
     assert figures.Words("A study", "mse", simulated=False).heading == "A study"
+    mixed = figures.Words("Several sets", "mse", simulated=True, mixed=True)
+    assert mixed.heading == "Several sets (partly simulated data)"
 
 
 def test_figures_with_room_for_few_show_the_best_beside_the_usual_methods():
