@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
 from metafusion.methods import HIGHER_IS_BETTER, LABELS, family_of
-from metafusion.metrics import BINS, measure
+from metafusion.metrics import BINS, calibration_error_by_chance, measure
 from metafusion.predictions import classes_answered
 from metafusion.statistics import ranking, values_by_seed
 from metafusion.summary import FEWEST_TESTED
@@ -485,14 +485,15 @@ def _said_and_happened(
     outputs = table[table.columns[4:]].to_numpy(np.float64)
     targets = numbers_of(table.rename(columns={"true": "target"}), classes)
     metric = "ece" if classes else "r2"
-    by_seed = pd.Series(
-        [measure(metric, outputs[rows], targets[rows]) for rows in table.groupby("seed").indices.values()], dtype=float
-    )
+    rows_of_seeds = list(table.groupby("seed").indices.values())
+    by_seed = pd.Series([measure(metric, outputs[rows], targets[rows]) for rows in rows_of_seeds], dtype=float)
     error = "" if len(by_seed) < 2 else f" ± {by_seed.sem():.3f}"
     label = f"{metric.upper() if classes else 'R²'} {by_seed.mean():.3f}{error}"
     if not classes:
         return outputs[:, 0], targets, label
     probabilities = softmax(outputs, axis=1)
+    chance = np.mean([calibration_error_by_chance(probabilities[rows]) for rows in rows_of_seeds])
+    label = f"{label} (by chance {chance:.3f})"
     if positive is None:
         return probabilities.max(axis=1), probabilities.argmax(axis=1) == targets, label
     return probabilities[:, positive], targets == positive, label

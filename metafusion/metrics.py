@@ -9,6 +9,8 @@ from sklearn import metrics as scores
 
 BINS = 10
 """Of equal width, of the calibration error."""
+DRAWS = 1000
+"""Of answers, for the calibration error by chance."""
 REGRESSION = {"mse": scores.mean_squared_error, "mae": scores.mean_absolute_error, "r2": scores.r2_score}
 
 
@@ -160,5 +162,33 @@ def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """
     confidence = probabilities.max(axis=1)
     excess = confidence - (probabilities.argmax(axis=1) == targets)
-    bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
-    return float(np.abs(np.bincount(bins, weights=excess, minlength=BINS)).sum() / len(targets))
+    return float(np.abs(np.bincount(_bins(confidence), weights=excess, minlength=BINS)).sum() / len(targets))
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    return np.digitize(confidence, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+
+
+def calibration_error_by_chance(probabilities: np.ndarray) -> float:
+    """Return the calibration error to expect of these probabilities if they are right.
+
+    Answers are drawn many times: each is right with the probability that it is said to be. What is left is chance, as
+    samples are few; a measured :func:`calibration_error` that is not larger says nothing against the probabilities.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (samples, classes)
+
+    Returns
+    -------
+    float
+        Mean over the draws, the same whenever it is computed.
+
+    References
+    ----------
+    Bröcker, Smith 2007, Weather and Forecasting 22, 651-661 (consistency resampling).
+    """
+    confidence = probabilities.max(axis=1)
+    bins = np.eye(BINS)[_bins(confidence)]
+    right = np.random.default_rng(0).random((DRAWS, len(confidence))) < confidence
+    return float(np.abs((confidence - right) @ bins).sum(axis=1).mean() / len(confidence))

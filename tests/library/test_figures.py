@@ -233,9 +233,13 @@ def test_the_calibration_error_over_a_panel_is_a_mean_over_seeds():
     # Seed 1: .78 and .74 in one bin, one of them right: |1.52 - 1| / 2 = .26. Seed 2: .72 is wrong; .55 and .59 share a
     # bin, one of them right: (.72 + .14) / 3. Means: .2733 with .0133 to both sides.
     figure = reliability_of(PREDICTED, TWO_CLASSES)
-    assert figure.axes[0].get_title() == "meta_fusion\nECE 0.273 ± 0.013"
+    assert figure.axes[0].get_title().startswith("meta_fusion\nECE 0.273 ± 0.013 (by chance ")
     one = reliability_of(PREDICTED[PREDICTED["seed"] == 1], TWO_CLASSES)
-    assert one.axes[0].get_title() == "meta_fusion\nECE 0.260"
+    said, chance = one.axes[0].get_title().split(" (by chance ")
+    assert said == "meta_fusion\nECE 0.260"
+    # Both right: |1.52 - 2| / 2, with a probability of .78 * .74; one: |1.52 - 1| / 2; none: 1.52 / 2.
+    expected = 0.5772 * 0.24 + 0.3656 * 0.26 + 0.0572 * 0.76
+    assert float(chance.removesuffix(")")) == pytest.approx(expected, abs=0.02)
 
 
 def test_every_method_has_a_panel_and_a_histogram_of_its_own_predictions():

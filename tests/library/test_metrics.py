@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metafusion.methods import HIGHER_IS_BETTER, LABELS, LIMITS
-from metafusion.metrics import calibration_error, measure, measure_all
+from metafusion.metrics import calibration_error, calibration_error_by_chance, measure, measure_all
 
 
 def logits(*probabilities):
@@ -121,6 +121,34 @@ def test_the_mean_over_classes_leaves_out_those_that_do_not_occur():
 @pytest.mark.parametrize(("outputs", "expected"), [(TWO[:2], (0.01 + 0.16) / 2), (THREE[:1], 0.14)])
 def test_the_brier_score_is_known_where_a_class_is_missing(outputs, expected):
     assert measure("brier", outputs, np.zeros(len(outputs), int)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "expected"),
+    [
+        # 1 - p if right, p if wrong.
+        ([0.75], 2 * 0.75 * 0.25),
+        # In bins of their own.
+        ([0.75, 0.95], (2 * 0.75 * 0.25 + 2 * 0.95 * 0.05) / 2),
+        # In one bin: both right or one, |1.5 - 2| and |1.5 - 1|; none: 1.5.
+        ([0.75, 0.75], ((1 - 0.0625) * 0.5 + 0.0625 * 1.5) / 2),
+        ([1.0, 1.0], 0),
+    ],
+)
+def test_the_calibration_error_by_chance_is_that_of_answers_as_probable_as_they_are_said_to_be(confidences, expected):
+    probabilities = np.array([[confidence, 1 - confidence] for confidence in confidences])
+    found = calibration_error_by_chance(probabilities)
+    # Four standard errors of a mean of a thousand draws that lie within 1.
+    assert found == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(1000))
+    assert found == calibration_error_by_chance(probabilities[:, ::-1])
+
+
+def test_chance_explains_less_the_more_samples_there_are():
+    few, many = (np.tile([0.8, 0.2], (samples, 1)) for samples in (25, 2500))
+    # The mean distance of a mean of so many answers from what is expected.
+    for probabilities in (few, many):
+        expected = math.sqrt(2 / math.pi * 0.16 / len(probabilities))
+        assert calibration_error_by_chance(probabilities) == pytest.approx(expected, rel=0.1)
 
 
 def test_confidence_that_is_right_as_often_as_it_says_has_no_calibration_error():
