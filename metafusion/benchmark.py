@@ -224,23 +224,32 @@ def switches_table(
 
 
 def switches_markdown(table: pd.DataFrame, words: Words) -> str:
-    """Write :func:`switches_table` for GitHub: the main measure, rows are variants."""
+    """Write :func:`switches_table` for GitHub: the main measure and the cross-entropy, rows are variants."""
     here = table[table["metric"] == words.metric]
     text = (
         f"Meta Fusion: mean over {over_seeds(here['seeds'])} seeds (standard error), and the gain of each variant over "
         "the first row, paired by seed, with its 95 % interval, positive where the variant is better; bold where p, "
         "corrected by Holm's method over the rows, is below 0.05."
     )
-    rows = [
+    parts = [markdown_heading(words, text), _switches(here, words.measure)]
+    # Of a small test part, it tells apart what gives the same classes.
+    finer = table[table["metric"] == "log_loss"]
+    if len(finer) and words.metric != "log_loss":
+        parts += ["By cross-entropy, where less is better (a gain is positive, as above):", _switches(finer, "nats")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _switches(rows: pd.DataFrame, measure: str) -> str:
+    told = [
         {
             "variant": row.experiment,
-            words.measure: with_error(row.mean, row.se),
+            measure: with_error(row.mean, row.se),
             "gain": with_interval(row.gain, row.low, row.high, row.p_corrected < 0.05),
             "p (corrected)": "–" if pd.isna(row.p_corrected) else f"{row.p_corrected:.2g}",
         }
-        for row in here[["experiment", "mean", "se", "gain", "low", "high", "p_corrected"]].itertuples()
+        for row in rows[["experiment", "mean", "se", "gain", "low", "high", "p_corrected"]].itertuples()
     ]
-    return "\n\n".join([markdown_heading(words, text), markdown(pd.DataFrame(rows))]) + "\n"
+    return markdown(pd.DataFrame(told))
 
 
 def sizes_table(

@@ -151,6 +151,19 @@ def test_what_a_variant_adds_is_paired_by_seed_over_those_that_all_have(metric, 
         benchmark.switches_table({"corrected": scores["corrected"], "late": late}, [metric])
 
 
+def test_switches_are_told_by_cross_entropy_too():
+    accuracy = scores_of({"meta_fusion": [0.5, 0.6], "prior": [0.5, 0.5]})
+    losses = {"corrected": [0.7, 0.6], "bagged": [0.5, 0.5]}
+    scores = {
+        name: pd.concat([accuracy, scores_of({"meta_fusion": values}, "log_loss")]) for name, values in losses.items()
+    }
+    text = benchmark.switches_markdown(benchmark.switches_table(scores, ["accuracy", "log_loss"]), WORDS)
+    first, second = text.split("By cross-entropy")
+    assert "| bagged    | 0.550 (0.050) | 0 " in first
+    assert "| bagged    | 0.5 " in second
+    assert "| 0.150 [0.100, 0.200] |" in second
+
+
 def splits_of(train, test):
     rows = [(seed, part, count) for seed in (1, 2) for part, count in (("train", train), ("test", test))]
     return pd.DataFrame(rows, columns=["seed", "part", "samples"])
