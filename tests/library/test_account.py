@@ -13,9 +13,9 @@ from metafusion.account import figures
 from metafusion.account.columns import columns_table, quality_of
 from metafusion.account.data import Data, joined
 from metafusion.account.flow import flow_table
-from metafusion.account.leakage import COLUMNS
 from metafusion.account.participants import participants_table
 from metafusion.account.tripod import ITEMS, LEFT, Setting, tripod_table
+from metafusion.account.verdicts import COLUMNS
 from metafusion.config.models import Experiment
 from metafusion.config.sources import AdData
 from metafusion.files import read_table, write_table

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from metafusion.account import leakage
+from metafusion.account import leakage, single
 from metafusion.account.data import Data
-from metafusion.account.leakage import COLUMNS, areas, leakage_tables, say
+from metafusion.account.leakage import leakage_tables, say
+from metafusion.account.single import areas
+from metafusion.account.verdicts import COLUMNS
 from metafusion.config.checks import Checks
 from metafusion.files import write_table
 from metafusion.splits import split_samples
@@ -80,7 +82,8 @@ class Study:
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     # Enough for a p of 0.005, and quick.
-    monkeypatch.setattr(leakage, "RESAMPLES", 199)
+    for module in (leakage, single):
+        monkeypatch.setattr(module, "RESAMPLES", 199)
     return Study(tmp_path)
 
 
