@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import score_tables
 import yaml
 from scipy import stats
 
@@ -12,7 +13,6 @@ from metafusion.config.load import load_study, read_yaml
 from metafusion.config.models import without_size
 from metafusion.errors import UserError
 from metafusion.figures import Words, save
-from metafusion.methods import family_of
 from metafusion.workflow.compared import shared_metrics
 
 WORDS = Words("Sets", "accuracy", simulated=False)
@@ -38,13 +38,7 @@ TWO = {
 
 
 def scores_of(values, metric="accuracy"):
-    rows = [
-        (method, family_of(method), seed, part, metric, value * factor)
-        for method, several in values.items()
-        for seed, value in enumerate(several, start=1)
-        for part, factor in (("test", 1.0), ("validation", 0.1))
-    ]
-    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+    return score_tables.scores_of(values, metric, {"test": 1.0, "validation": 0.1})
 
 
 def sets_of(*values, metric="accuracy", shared=0.25):

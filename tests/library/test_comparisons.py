@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import score_tables
 from scipy import stats
 
 from metafusion import comparison_figures, comparisons
 from metafusion.config.load import load_study, read_yaml
 from metafusion.errors import UserError
 from metafusion.figures import Words, save
-from metafusion.methods import family_of
 from metafusion.workflow.compared import shared_metrics
 
 WORDS = Words("Things compared", "mse", simulated=True)
@@ -19,13 +19,7 @@ WORDS = Words("Things compared", "mse", simulated=True)
 
 def scores_of(metric="mse", **values):
     """Scores on the test part, and better ones on the validation part; a list of values a method, one a seed."""
-    rows = [
-        (method, family_of(method), seed, part, metric, value * factor)
-        for method, several in values.items()
-        for seed, value in enumerate(several, start=1)
-        for part, factor in (("test", 1.0), ("validation", 0.1))
-    ]
-    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+    return score_tables.scores_of(values, metric, {"test": 1.0, "validation": 0.1})
 
 
 def rows_of(markdown):

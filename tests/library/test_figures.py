@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import score_tables
 
 from metafusion import figures
 from metafusion.methods import family_of
@@ -12,13 +13,7 @@ WORDS = figures.Words("A study", "mse", simulated=False)
 
 
 def scores_of(values, metric="mse"):
-    """Test scores of methods: a list of values, one a seed."""
-    rows = [
-        (method, family_of(method), seed, "test", metric, value)
-        for method, several in values.items()
-        for seed, value in enumerate(several, start=1)
-    ]
-    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+    return score_tables.scores_of(values, metric)
 
 
 def texts_of(axes):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import score_tables
 import yaml
 from scipy import stats
 
@@ -12,7 +13,6 @@ from metafusion.config.load import load_study
 from metafusion.config.models import Windows
 from metafusion.errors import UserError
 from metafusion.figures import Words, save
-from metafusion.methods import family_of
 
 WORDS = Words("When", "accuracy", simulated=True)
 RAT = {
@@ -143,12 +143,7 @@ def test_permutations_are_whole_ones_and_enough(study, split, seeds, splits, per
 
 
 def scores_of(metric="accuracy", **values):
-    rows = [
-        (method, family_of(method), seed, "test", metric, value)
-        for method, several in values.items()
-        for seed, value in enumerate(several, start=1)
-    ]
-    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+    return score_tables.scores_of(values, metric)
 
 
 EARLY = scores_of(meta_fusion=[0.2, 0.3], modality_spikes=[0.2, 0.2], prior=[0.25, 0.25])

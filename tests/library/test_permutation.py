@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import score_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -11,7 +12,6 @@ from metafusion import comparison_figures, comparisons
 from metafusion.config.models import Shuffle
 from metafusion.errors import UserError
 from metafusion.figures import Words, save
-from metafusion.methods import family_of
 from metafusion.permutation import permutation_table, shuffled, too_few
 from metafusion.samples import Assembled, check, feature_matrix, first_permutation, write
 
@@ -145,13 +145,7 @@ def test_ids_that_look_like_a_permutations_are_refused():
 
 
 def scores_of(metric="accuracy", **values):
-    rows = [
-        (method, family_of(method), seed, part, metric, value)
-        for method, several in values.items()
-        for seed, value in enumerate(several, start=1)
-        for part in ("test", "train")
-    ]
-    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+    return score_tables.scores_of(values, metric, {"test": 1.0, "train": 1.0})
 
 
 def test_p_counts_the_permutations_that_are_as_good():

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+import score_tables
 
 from metafusion import figures, summary
 from metafusion.files import read_table, write_table
@@ -22,12 +23,7 @@ from metafusion.summary import (
 
 def scores_of(values, metric="accuracy", part="test", family="cohort"):
     """Scores of methods: a list of values, one a seed."""
-    rows = [
-        (method, family, seed, part, metric, value)
-        for method, several in values.items()
-        for seed, value in enumerate(several, start=1)
-    ]
-    return pd.DataFrame(rows, columns=["method", "family", "seed", "part", "metric", "value"])
+    return score_tables.scores_of(values, metric, {part: 1.0}, family)
 
 
 def test_mean_and_standard_error_over_seeds():
