@@ -13,7 +13,7 @@ from metafusion.errors import UserError
 from metafusion.figures import Words, over_seeds
 from metafusion.methods import HIGHER_IS_BETTER, INDEPENDENT, STUDENT, family_of
 from metafusion.permutation import statistics_of, too_few
-from metafusion.statistics import LEVEL, paired_differences, values_by_seed
+from metafusion.statistics import LEVEL, paired_differences, seedwise_differences, values_by_seed
 from metafusion.summary import summarise
 
 META, REUSED = "meta_fusion", f"{INDEPENDENT}meta_fusion_reused"
@@ -141,24 +141,26 @@ def _ablation_of(
         pairs[READ_OFF] = (values[reference], REUSED)
     pairs = {name: (table, other) for name, (table, other) in pairs.items() if other in table}
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    leads = pd.DataFrame({name: sign * (table[META] - table[other]) for name, (table, other) in pairs.items()})
+    both = {name: table[[META, other]].dropna() for name, (table, other) in pairs.items()}
+    leads = pd.DataFrame(
+        {name: pd.Series(sign * seedwise_differences(two.to_numpy()), two.index) for name, two in both.items()}
+    )
     rows = []
-    for name, (table, other) in pairs.items():
+    for name, (_, other) in pairs.items():
         # The interval of one lead is that of its difference from none.
         none = pd.DataFrame({"lead": leads[name], "none": 0.0})
         (alone,) = paired_differences(none, "none", True, test_to_train).itertuples()
-        both = table[[META, other]].dropna()
         rows.append(
             {
                 "rival": rival,
                 "variant": variant_of(name, reference),
                 "experiment": name if name in values else reference,
-                "seeds": len(both),
+                "seeds": len(both[name]),
                 "lead": alone.difference,
                 "low": alone.low,
                 "high": alone.high,
-                META: both[META].mean(),
-                "rival_value": both[other].mean(),
+                META: both[name][META].mean(),
+                "rival_value": both[name][other].mean(),
             }
         )
     if reference not in pairs:

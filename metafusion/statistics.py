@@ -116,7 +116,7 @@ def paired_differences(
     rows = []
     for method in values.columns.drop(reference):
         both = values[[method, reference]].dropna().to_numpy(np.float64)
-        rows.append((method, reference, *_compared(_differences(both), test_to_train), np.nan, len(both)))
+        rows.append((method, reference, *_compared(seedwise_differences(both), test_to_train), np.nan, len(both)))
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"method": "str", "reference": "str"})
     tested = table["p"].notna()
     if tested.any():
@@ -126,7 +126,7 @@ def paired_differences(
     )
 
 
-def _differences(both: np.ndarray) -> np.ndarray:
+def seedwise_differences(both: np.ndarray) -> np.ndarray:
     """Return first - second column, without the round-off that the signed-rank test would take for ranks."""
     # The size of a usual value: a single huge one, of training that left the numbers, must not make the others 0.
     size = np.median(np.abs(both).max(axis=1)) if len(both) else 0.0

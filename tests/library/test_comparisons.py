@@ -125,6 +125,12 @@ def test_the_reused_list_is_a_variant_of_the_reference():
     assert (row.meta_fusion, row.rival_value) == (13.5, 14.5)
 
 
+def test_round_off_is_no_lead():
+    same = REFERENCE | {"independent_meta_fusion": [value * (1 + 2e-16) for value in REFERENCE["meta_fusion"]]}
+    table = comparisons.ablation_table({"s": scores_of(**same)}, "mse").set_index("rival")
+    assert tuple(table.loc["independent_meta_fusion", ["lead", "low", "high"]].iloc[0]) == (0, 0, 0)
+
+
 def test_where_higher_is_better_the_lead_is_still_positive_for_meta_fusion():
     values = {"meta_fusion": [0.9] * 6, "early_fusion": [0.7] * 6}
     table = comparisons.ablation_table({"s": scores_of("accuracy", **values)}, "accuracy")
