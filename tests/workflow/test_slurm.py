@@ -94,3 +94,29 @@ def test_tables_are_those_of_local_runs_though_jobs_are_cancelled_and_a_node_dra
     assert tables
     assert local[1].bytes_of("tiny/tables/*") == tables
     assert tables_study.bytes_of("tiny/tables/*") == tables
+
+
+def test_experiments_acquire_and_are_compared_in_shared_jobs(slurm, compared, copy_of_compared):
+    for name in ("results", "resources/sources", ".snakemake"):
+        shutil.rmtree(copy_of_compared.folder / name)
+    wanted = [f"results/comparisons/{name}/table.tsv" for name in ("both", "switch", "negative")]
+    snakemake = [Path(sys.executable).with_name("snakemake"), "-s", ROOT / "Snakefile"]
+    profile = ["--workflow-profile", ROOT / "profiles/slurm", *OPTIONS]
+    told, seen = copy_of_compared.folder / "told", {}
+    with told.open("w") as out:
+        run = subprocess.Popen(
+            [*snakemake, *profile, *wanted],
+            cwd=copy_of_compared.folder,
+            env=slurm,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        while run.poll() is None:
+            seen |= jobs(slurm)
+            time.sleep(0.2)
+    assert run.returncode == 0, told.read_text()
+    for rule in ("acquire_source", "compare_experiments"):
+        assert sum(rule in comment for comment in seen.values()) == 1, seen
+    tables = compared.bytes_of("comparisons/*/table.tsv")
+    assert len(tables) == 3
+    assert copy_of_compared.bytes_of("comparisons/*/table.tsv") == tables
