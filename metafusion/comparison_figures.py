@@ -272,11 +272,12 @@ def by_size(table: pd.DataFrame, words: Words) -> Figure:
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_title(curve, fontsize=8)
+            # Not one for all: that would lie on the legend.
+            axes.set_xlabel("samples that are not tested", fontsize=8)
             axes.tick_params(labelsize=7.5)
             axes.grid(alpha=0.3)
         for axes in grid[len(curves) :]:
             axes.set_visible(False)
-        figure.supxlabel("samples that are not tested", fontsize=9)
         figure.supylabel(words.test_measure, fontsize=9)
         figure.legend(
             *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
