@@ -127,7 +127,7 @@ def paired_differences(
 
 
 def seedwise_differences(both: np.ndarray) -> np.ndarray:
-    """Return first - second column, without the round-off that the signed-rank test would take for ranks."""
+    """Return first - second column of (seeds, 2), without the round-off that the signed-rank test takes for ranks."""
     # The size of a usual value: a single huge one, of training that left the numbers, must not make the others 0.
     size = np.median(np.abs(both).max(axis=1)) if len(both) else 0.0
     return np.round(both[:, 0] - both[:, 1], 12 - int(np.floor(np.log10(max(size, 1e-100)))))
