@@ -75,6 +75,11 @@ def refit_of(seed: int) -> int:
     return MOST_RUNS - 1 - seed
 
 
+def is_refit(run: int, seeds: list[int]) -> bool:
+    """Return whether a run is the one of a seed that hides no fold."""
+    return run in map(refit_of, seeds)
+
+
 def splits_of_runs(
     splits: pd.DataFrame, folds: pd.DataFrame, number: int, decides: bool, refit: bool = False
 ) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from importlib import import_module
 from metafusion import latents
 from metafusion.cohort.seed_data import collect
 from metafusion.config.models import Representations
-from metafusion.cross_fitting import with_runs
+from metafusion.cross_fitting import is_refit, with_runs
 from metafusion.files import read_table
 from metafusion.samples import feature_matrix
 from metafusion.workflow.job import job
@@ -27,7 +27,10 @@ with job(snakemake) as (input, output, params, log):
         others = {name: other for name, other in chosen.items() if name != modality}
         mapped, fitted = latents.extract(splits, seeds, modality, features, choice, others)
         if choice.learnt:
-            data = {seed: collect(samples, splits, {modality: mapped}, seed, params.task) for seed in seeds}
+            data = {}
+            for seed in seeds:
+                refit = is_refit(seed, params.seeds)
+                data[seed] = collect(samples, splits, {modality: mapped}, seed, params.task, refit=refit)
             runtime = training.runtime_of(snakemake, log)
             choice = latents.with_shape(choice, fitted)
             more, layers = extractors.extract(data, modality, choice, params.target_scaling, params.task, runtime)

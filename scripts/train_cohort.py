@@ -11,7 +11,7 @@ from metafusion.cohort.seed_data import collect
 from metafusion.cohort.students import all_students
 from metafusion.cohort.train import train
 from metafusion.config.models import Cohort, Representations
-from metafusion.cross_fitting import with_runs
+from metafusion.cross_fitting import is_refit, with_runs
 from metafusion.files import read_table
 from metafusion.workflow.job import job
 from metafusion.workflow.training import runtime_of
@@ -31,7 +31,7 @@ with job(snakemake) as (input, output, params, log):
     data = {}
     for seed in seeds:
         layers = latents.read_extractors(input.latents, chosen, seed)
-        data[seed] = collect(samples, runs, views, seed, params.task, layers)
+        data[seed] = collect(samples, runs, views, seed, params.task, layers, is_refit(seed, params.seeds))
     trained = train(data, students, chosen, settings, params.task, runtime, every_penalty=number > 0)
     trained = pool_block(trained, samples, splits, folds, number, settings, params.task)
     block.write(folder, students, settings, trained)

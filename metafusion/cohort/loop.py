@@ -1,6 +1,7 @@
 """The cohort, trained by a plain loop over students: slow, obvious, and the oracle of the packed engine."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from metafusion.cohort.networks import (
     Convolution,
     Layers,
     Network,
-    dropout_masks,
+    dropout_by_batch,
     initial_state,
     layers_of,
     shrink,
@@ -214,7 +215,7 @@ class _Student(nn.Module):
         self.optimiser.step()
         shrink(self.weights, learning_rate * self.network.sparsity)
 
-    def forward(self, data: Data, rows: Tensor, masks: list[Tensor] | None = None) -> Tensor:
+    def forward(self, data: Data, rows: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
         inputs = []
         for branch in self.network.branches:
             view = data.views[branch.key][rows]
@@ -225,7 +226,7 @@ class _Student(nn.Module):
         depth = 0
         for layer in self.head:
             hidden = layer(hidden)
-            if isinstance(layer, nn.ReLU) and masks is not None:
+            if isinstance(layer, nn.ReLU) and masks:
                 hidden, depth = hidden * masks[depth], depth + 1
         return hidden
 
@@ -337,7 +338,8 @@ def _train_at(
     for epoch in range(1, epochs + 1):
         batches = data.training[torch.randperm(len(data.training), generator=order)].split(settings.batch_size)
         masks = [
-            _dropout(student.network, name, epoch, [len(rows) for rows in batches], data.dtype) for student in students
+            dropout_by_batch(student.network, name, epoch, [len(rows) for rows in batches], data.dtype)
+            for student in students
         ]
         sums = np.zeros((2, len(students)))
         for number, rows in enumerate(batches):
@@ -385,16 +387,6 @@ def _train_at(
         if settings.patience and all(student.stopped for student in students):
             break
     return _finished(students, teaching, pd.concat(history, ignore_index=True), data)
-
-
-def _dropout(
-    network: Network, name: str, epoch: int, batches: list[int], dtype: torch.dtype
-) -> list[list[Tensor] | None]:
-    """Return the masks of every mini-batch, by hidden layer; None where the network has no dropout."""
-    if not network.dropout:
-        return [None] * len(batches)
-    layers = [mask.split(batches) for mask in dropout_masks(network, name, epoch, sum(batches), dtype)]
-    return [list(of_batch) for of_batch in zip(*layers, strict=True)] if layers else [[]] * len(batches)
 
 
 @torch.no_grad()

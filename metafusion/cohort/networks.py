@@ -281,3 +281,26 @@ def dropout_masks(network: Network, seed: str, epoch: int, samples: int, dtype: 
     generator = stream(seed, "dropout", network.name, epoch)
     keep = 1 - network.dropout
     return [(torch.rand(samples, units, generator=generator) < keep).to(dtype) / keep for units in network.hidden]
+
+
+def dropout_by_batch(
+    network: Network, seed: str, epoch: int, batches: list[int], dtype: torch.dtype
+) -> list[list[Tensor]]:
+    """Return the masks of an epoch's dropout, cut into its mini-batches.
+
+    Parameters
+    ----------
+    network, seed, epoch, dtype
+        See :func:`dropout_masks`.
+    batches : list of int
+        Samples of each mini-batch.
+
+    Returns
+    -------
+    list of list of Tensor, shape (samples of the mini-batch, units)
+        By mini-batch and layer; no layer where the network has no dropout.
+    """
+    if not network.dropout:
+        return [[] for _ in batches]
+    layers = [mask.split(batches) for mask in dropout_masks(network, seed, epoch, sum(batches), dtype)]
+    return [[layer[number] for layer in layers] for number in range(len(batches))]

@@ -53,6 +53,7 @@ def collect(
     seed: int,
     task: Task,
     layers: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] | None = None,
+    refit: bool = False,
 ) -> SeedData:
     """Collect what one seed learns from; the test part's targets are not in it.
 
@@ -66,9 +67,22 @@ def collect(
         By modality, see :func:`metafusion.latents.read`.
     layers : dict
         Trained extractors of this seed, see :func:`metafusion.latents.read_extractors`.
+    refit : bool
+        Whether the seed is a run that learns from all that is not tested (:func:`metafusion.cross_fitting.is_refit`).
+        It has nobody to be judged by, so its training part stands for the validation part, and nothing may follow from
+        its losses.
+
+    Raises
+    ------
+    ValueError
+        No validation part, and no refit; or a refit with one.
     """
     parts = parts_of(splits, seed)
     training, validation = (np.flatnonzero(parts["part"] == part) for part in ("train", "validation"))
+    if refit == bool(len(validation)):
+        raise ValueError(
+            f"seed {seed}: {len(validation)} validation samples, in a run that is {'a' if refit else 'no'} refit"
+        )
     classes = classes_of(samples, task)
     targets = numbers_of(samples.set_index("sample").loc[parts["sample"]], classes)
     prefix = f"seed_{seed}/"
@@ -84,8 +98,7 @@ def collect(
         present=present,
         targets=without_test(targets, parts["part"]),
         training=training,
-        # Who learns from all that is not tested has nobody to be judged by, and nothing follows from its losses.
-        validation=validation if len(validation) else training,
+        validation=training if refit else validation,
         outputs=len(classes) or 1,
         layers=layers or {},
     )

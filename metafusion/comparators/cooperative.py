@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from metafusion import ensembles
 from metafusion.cohort.loop import Data, refuse_blind
-from metafusion.cohort.networks import Network, dropout_masks, initial_state, layers_of, networks_of, shrink, stream
+from metafusion.cohort.networks import Network, dropout_by_batch, initial_state, layers_of, networks_of, shrink, stream
 from metafusion.cohort.seed_data import SeedData
 from metafusion.cohort.students import only
 from metafusion.cohort.train import unit_of
@@ -223,12 +223,9 @@ class _Cooperation:
         """Return the dropout of every batch, member and layer; nothing where there is none."""
         sizes = [len(rows) for rows in batches]
         several = [
-            [mask.split(sizes) for mask in dropout_masks(network, self.name, epoch, sum(sizes), self.data.dtype)]
-            if network.dropout
-            else []
-            for network in (member.network for member in self.members)
+            dropout_by_batch(member.network, self.name, epoch, sizes, self.data.dtype) for member in self.members
         ]
-        return [[[mask[number] for mask in masks] for masks in several] for number in range(len(sizes))]
+        return [list(of_batch) for of_batch in zip(*several, strict=True)]
 
     @torch.no_grad()
     def _validation_loss(self) -> float:

@@ -14,7 +14,7 @@ from metafusion.cohort.stored import read
 from metafusion.cohort.students import all_students
 from metafusion.cohort.train import train
 from metafusion.config.models import Cohort, Representations
-from metafusion.cross_fitting import draw_folds, fold_numbers, refit_of, with_runs
+from metafusion.cross_fitting import draw_folds, fold_numbers, is_refit, refit_of, with_runs
 from metafusion.errors import DivergedError
 from metafusion.parts import parts_of
 from metafusion.splits import split_samples
@@ -45,7 +45,7 @@ def made(task: str, change: dict[str, object] | None = None, settings: Cohort = 
         | {f"seed_{run}/present": np.ones(40, bool) for run in numbers}
         for name in "ab"
     }
-    data = {run: collect(samples, runs, views, run, task) for run in numbers}
+    data = {run: collect(samples, runs, views, run, task, refit=is_refit(run, [2])) for run in numbers}
     trained = train(data, STUDENTS, CHOICES, settings, task, every_penalty=True)
     pooled = pool_block(trained, samples, splits, folds, 4, settings, task)
     return {"samples": samples, "splits": splits, "folds": folds, "trained": trained, "pooled": pooled[2]}
@@ -192,3 +192,14 @@ def test_a_pooled_block_is_read_back_with_its_samples_as_those_that_choose(one, 
     assert set(stored.parts["part"]) == {"validation", "test"}
     assert (stored.fold[stored.parts["part"] == "test"] == -1).all()
     assert stored.losses == pytest.approx(found["pooled"].losses)
+
+
+def test_training_samples_stand_for_validation_samples_in_a_refit_only():
+    samples = pd.DataFrame({"sample": list("abcd"), "target": ["x", "y", "x", "y"]})
+    splits = pd.DataFrame({"sample": list("abcd"), "seed_1": ["train", "train", "train", "test"]})
+    judged = splits.replace({"seed_1": {"test": "validation"}})
+    assert collect(samples, splits, {}, 1, "classification", refit=True).validation.tolist() == [0, 1, 2]
+    assert collect(samples, judged, {}, 1, "classification").validation.tolist() == [3]
+    for table, refit in ((splits, False), (judged, True)):
+        with pytest.raises(ValueError, match="validation samples, in a run that is"):
+            collect(samples, table, {}, 1, "classification", refit=refit)
