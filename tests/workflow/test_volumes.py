@@ -62,7 +62,7 @@ def test_who_is_a_sample_is_known_from_the_volumes_and_the_table_of_oasis(study,
 
     table = write_oasis1(study.folder / "data", each=2)
     source = {"kind": "oasis1", "folder": "data", "table": f"data/{table.name}", "require": ["t1w"], "chunk_size": 100}
-    alone = {"clinical": [], "mri_table": [], "preprocessing": {"resolution": 8, "parcels": 2}}
+    alone = {"clinical": [], "mri_table": [], "preprocessing": EXPERIMENT["source"]["preprocessing"]}
     study.write({"tiny": EXPERIMENT | {"source": source | alone, "seeds": 1}})
     study.succeed("results/tiny/tables/flow.tsv")
 
